@@ -1,0 +1,16 @@
+package v1alpha1
+
+import "k8s.io/apimachinery/pkg/runtime/schema"
+
+// The group, version and kind of an object of ours, and the annotation that turns a policy into a dry run (Istio's own, so
+// that one habit serves both).
+const (
+	Group            = "waymark.dev"
+	Version          = "v1alpha1"
+	DryRunAnnotation = "istio.io/dry-run"
+
+	KindAgentAuthorizationPolicy = "AgentAuthorizationPolicy"
+)
+
+// GroupVersion returns the group and version of the kinds in this package.
+func GroupVersion() schema.GroupVersion { return schema.GroupVersion{Group: Group, Version: Version} }
