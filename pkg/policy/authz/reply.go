@@ -1,0 +1,49 @@
+package authz
+
+import (
+	"context"
+	"fmt"
+
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/policy"
+)
+
+// InspectReply implements policy.ReplyStage: it cuts from a list what the caller could not use, whatever the arguments. It
+// asks the same rules in the same order as Inspect, so that what is shown is what may be called.
+func (s *Stage) InspectReply(ctx context.Context, c *call.Call, r *call.Reply) (policy.Verdict, error) {
+	if r.Items == nil {
+		return policy.Verdict{Action: policy.Pass}, nil
+	}
+	shown := *c
+	shown.Direction, shown.Intent, shown.Arguments = call.ToServer, call.Use, nil
+	j := newJudgment(ctx, &shown)
+	defer j.release()
+	j.mode, j.quiet = showing, true
+	body, cut := r.Without(func(it call.Item) bool {
+		shown.Method, shown.Target = useOf(it.Target.Kind), it.Target
+		j.facts.forget()
+		return s.judge(j).Action != policy.Pass
+	})
+	if cut == 0 {
+		return policy.Verdict{Action: policy.Pass}, nil
+	}
+	return policy.Verdict{Action: policy.Rewrite, Body: body, Hidden: cut,
+		Reason: fmt.Sprintf("%d of %d entries are hidden from this caller", cut, len(r.Items))}, nil
+}
+
+// useOf returns the method that uses what a list shows (contract mcp-a2a section 5).
+func useOf(kind call.Kind) string {
+	switch kind {
+	case call.Tool:
+		return "tools/call"
+	case call.Resource:
+		return "resources/read"
+	case call.Prompt:
+		return "prompts/get"
+	case call.Skill:
+		return "skills/get"
+	case call.Task:
+		return "tasks/get"
+	}
+	return ""
+}
