@@ -1,0 +1,59 @@
+package mesh
+
+import (
+	"errors"
+
+	"waymark.dev/waypoint/pkg/call"
+)
+
+// View is one immutable snapshot of the mesh.
+type View interface {
+	// Resolve finds what the authority of a tunnel names: the address of a service or workload, or the hostname of a
+	// service, always with a port. Its errors wrap ErrAuthority, ErrNotAttached, ErrUnknownPort or ErrOwnPort.
+	Resolve(authority string) (*Destination, error)
+}
+
+// Errors a caller branches on, because each has its own status (contract ambient, section 4.6).
+var (
+	ErrAuthority   = errors.New("mesh: the authority is not host:port")
+	ErrNotAttached = errors.New("mesh: not attached to this waypoint")
+	ErrUnknownPort = errors.New("mesh: the service has no such port")
+	ErrOwnPort     = errors.New("mesh: the port belongs to the mesh itself")
+	ErrNoEndpoint  = errors.New("mesh: no endpoint")
+)
+
+// Mode says what decoding may do to traffic (contract mcp-a2a, section 14).
+type Mode string
+
+// The modes.
+const (
+	Enforce Mode = "enforce" // the port carries an agent protocol: what is not a valid message of it is refused
+	Auto    Mode = "auto"    // only what positively is an agent message is judged as one; the rest is plain HTTP
+	Observe Mode = "observe" // classify and count, never change or refuse a message because of its shape
+)
+
+// ParseMode reads a mode.
+func ParseMode(s string) (Mode, bool) {
+	switch m := Mode(s); m {
+	case Enforce, Auto, Observe:
+		return m, true
+	}
+	return "", false
+}
+
+// DefaultMaxBody is how much of a request is read, in bytes, where nobody said otherwise: arguments decide, so a request
+// is held whole before it is judged.
+const DefaultMaxBody = 4 << 20
+
+// Destination is one port of a service or workload that this waypoint stands in front of. It is immutable and safe for
+// concurrent use.
+type Destination struct {
+	Service  call.Service
+	Protocol Protocol
+	Mode     Mode
+	MaxBody  int64  // bytes of a request's body; more is refused
+	Style    string // how a refusal of a named target looks: masked, explained or result (contract mcp-a2a, section 7)
+
+	Endpoints []Endpoint
+	Choice    Choice // nil chooses at random
+}

@@ -1,0 +1,154 @@
+package static
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/mesh"
+)
+
+// builder turns objects into a View and collects what is wrong with them.
+type builder struct {
+	Objects
+	view      *View
+	workloads []*workload
+	problems  []Problem
+	owners    map[string]Ref // who has a host, an address or address:port already
+}
+
+// New builds a View, or returns every problem of the objects and no View.
+func New(o Objects) (*View, []Problem) {
+	b := &builder{Objects: o, owners: map[string]Ref{}, view: &View{
+		addresses: map[netip.Addr]map[uint16]*mesh.Destination{},
+		hosts:     map[string]map[uint16]*mesh.Destination{},
+		workloads: map[netip.Addr]*workload{},
+	}}
+	for i := range o.Workloads {
+		b.addWorkload(&o.Workloads[i])
+	}
+	for i := range o.Services {
+		b.addService(&o.Services[i])
+	}
+	if len(b.problems) > 0 {
+		return nil, b.problems
+	}
+	return b.view, nil
+}
+
+func (b *builder) report(object Ref) report { return report{object, &b.problems} }
+
+func (b *builder) addWorkload(o *Workload) {
+	r := b.report(Ref{KindWorkloadEntry, o.Namespace, o.Name})
+	w := &workload{object: r.object, options: readOptions(r, o.Annotations), choice: b.Choice}
+	labels, at := o.labels()
+	w.place = b.readPlace(r, "spec", at, o.Spec, labels, w.options.hbonePort)
+	w.name = o.Namespace + "/" + o.Name
+	w.attached = b.Gateway.attached(r, o.Namespace, o.Labels)
+	b.workloads = append(b.workloads, w)
+	if w.attached && b.own(r, "spec.address", w.addr.String()) {
+		b.view.workloads[w.addr] = w
+		b.view.attached = append(b.view.attached, Attached{Object: w.object, Service: w.service(), Address: w.addr})
+	}
+}
+
+func (b *builder) addService(o *Service) {
+	s := b.readService(o)
+	var places []*place
+	if o.Spec.WorkloadSelector != nil {
+		places = b.selected(o, s)
+	} else {
+		places = b.inline(o, s)
+	}
+	b.checkPlaces(s, places)
+	if !b.Gateway.attached(b.report(s.object), o.Namespace, o.Labels) {
+		return
+	}
+	for i := range s.hosts {
+		b.attach(s, i, places)
+	}
+}
+
+// checkPlaces reports endpoints that would be counted twice or lead into a tunnel's own port, and identities that nothing
+// could prove.
+func (b *builder) checkPlaces(s *service, places []*place) {
+	r := b.report(s.object)
+	tunnels := false
+	for _, p := range places {
+		tunnels = tunnels || p.tunnel.IsValid()
+	}
+	if len(s.sans) > 0 && len(places) > 0 && !tunnels {
+		r.add("spec.subjectAltNames", "no endpoint has a tunnel, so that nothing could prove these identities")
+	}
+	for i, q := range s.ports {
+		field := fmt.Sprintf("spec.ports[%d]", i)
+		first := map[netip.AddrPort]string{}
+		for _, p := range places {
+			if !p.addr.IsValid() {
+				continue
+			}
+			e := p.endpoint(q, nil)
+			if e.Address == e.Tunnel {
+				r.add(field, "leads to %s of %s, where its tunnel ends", e.Address, p.name)
+			}
+			if other, twice := first[e.Address]; twice {
+				r.add(field, "leads to %s twice, by the endpoints %s and %s", e.Address, other, p.name)
+			}
+			first[e.Address] = p.name
+		}
+	}
+}
+
+// attach enters one host of a service. Its addresses lead to the first host: they cannot tell hosts apart.
+func (b *builder) attach(s *service, i int, places []*place) {
+	r := b.report(s.object)
+	if !b.own(r, fmt.Sprintf("spec.hosts[%d]", i), s.hosts[i]) {
+		return
+	}
+	name, _, _ := strings.Cut(s.hosts[i], ".")
+	at := Attached{Object: s.object, Service: call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]}}
+	ports := map[uint16]*mesh.Destination{}
+	for _, q := range s.ports {
+		d := &mesh.Destination{Service: at.Service, Choice: b.Choice}
+		d.Service.Port = q.number
+		for _, p := range places {
+			d.Endpoints = append(d.Endpoints, p.endpoint(q, s.sans))
+		}
+		s.options.apply(d, q.protocol)
+		ports[q.number] = d
+		at.Ports = append(at.Ports, d)
+	}
+	b.view.hosts[s.hosts[i]] = ports
+	b.view.attached = append(b.view.attached, at)
+	if i == 0 {
+		b.enterVIPs(r, s, at.Ports)
+	}
+}
+
+func (b *builder) enterVIPs(r report, s *service, ports []*mesh.Destination) {
+	for i, vip := range s.vips {
+		field := fmt.Sprintf("spec.addresses[%d]", i)
+		if _, taken := b.view.workloads[vip]; taken {
+			r.add(field, "%s is the address of %s already", vip, b.owners[vip.String()])
+		}
+		if b.view.addresses[vip] == nil {
+			b.view.addresses[vip] = map[uint16]*mesh.Destination{}
+		}
+		for _, d := range ports {
+			if b.own(r, field, netip.AddrPortFrom(vip, d.Service.Port).String()) {
+				b.view.addresses[vip][d.Service.Port] = d
+			}
+		}
+	}
+}
+
+// own claims what can lead to one object only.
+func (b *builder) own(r report, field, what string) bool {
+	if first, taken := b.owners[what]; taken {
+		r.add(field, "%s is taken by %s already", what, first)
+		return false
+	}
+	b.owners[what] = r.object
+	return true
+}
