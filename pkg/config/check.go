@@ -1,0 +1,112 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"waymark.dev/waypoint/pkg/api/v1alpha1"
+	"waymark.dev/waypoint/pkg/mesh/static"
+)
+
+// check looks at the objects together, after each was read by itself.
+func (l *loader) check() {
+	if !l.checkGateways() {
+		return
+	}
+	view := l.checkMesh()
+	for _, p := range l.config.Policies {
+		l.checkTargets(p, view)
+	}
+}
+
+// checkGateways reports whether there is the one Gateway that everything else refers to.
+func (l *loader) checkGateways() bool {
+	if len(l.gateways) == 0 {
+		gateway := func(o *object) bool { return o.Kind == kindGateway }
+		if !l.unreadable && !slices.ContainsFunc(l.objects, gateway) {
+			l.problems = append(l.problems, Problem{Text: "no file has a Gateway of class " + GatewayClass +
+				": it says which waypoint this is"})
+		}
+		return false
+	}
+	for _, o := range l.gateways[1:] {
+		l.problems = append(l.problems, o.problem("", "a directory is for one waypoint, and %s stands in %s:%d already",
+			l.gateways[0], l.gateways[0].file, l.gateways[0].root.Line))
+	}
+	return len(l.gateways) == 1
+}
+
+// checkMesh builds the view that the server will build. It returns nil if that has problems.
+func (l *loader) checkMesh() *static.View {
+	view, faults := static.New(static.Objects{
+		Gateway: l.config.Gateway, TrustDomain: anyTrustDomain(), Services: l.config.Services, Workloads: l.config.Workloads,
+	})
+	for _, f := range faults {
+		l.problems = append(l.problems, l.first[f.Object].problem(f.Field, "%s", f.Text))
+	}
+	return view
+}
+
+// checkTargets reports a policy that cannot take effect: what it names is not there, or not behind this waypoint.
+func (l *loader) checkTargets(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) {
+	o := l.first[static.Ref{Kind: kindPolicy, Namespace: p.Namespace, Name: p.Name}]
+	for i, ref := range p.Spec.TargetRefs {
+		field := fmt.Sprintf("spec.targetRefs[%d]", i)
+		switch {
+		case !slices.Contains([]string{refService, kindService, kindGateway}, ref.Kind):
+			// authz has said so already
+		case !l.exists(p.Namespace, ref):
+			if !l.unreadable {
+				l.problems = append(l.problems, o.problem(field, "there is no %s", described(p.Namespace, ref)))
+			}
+		case ref.Kind != kindGateway && view != nil && !l.reaches(p.Namespace, ref, view):
+			l.problems = append(l.problems, o.problem(field, "%s is not behind this waypoint: it has no label "+
+				"istio.io/use-waypoint: %s", described(p.Namespace, ref), l.config.Gateway.Name))
+		}
+	}
+	if len(p.Spec.TargetRefs) == 0 && view != nil && !l.covers(p, view) {
+		l.problems = append(l.problems, o.problem("", "applies to nothing: neither this waypoint nor anything behind it is in "+
+			"namespace %s, and the policy has no targetRefs", p.Namespace))
+	}
+}
+
+func (l *loader) exists(namespace string, ref v1alpha1.TargetRef) bool {
+	switch ref.Kind {
+	case kindGateway:
+		return l.config.names(namespace, ref)
+	case refService:
+		return slices.ContainsFunc(l.config.Services, func(s static.Service) bool {
+			return s.Namespace == namespace && slices.ContainsFunc(s.Spec.Hosts, func(h string) bool {
+				return isService(h, namespace, ref.Name)
+			})
+		})
+	}
+	_, ok := l.first[static.Ref{Kind: ref.Kind, Namespace: namespace, Name: ref.Name}]
+	return ok
+}
+
+func (l *loader) reaches(namespace string, ref v1alpha1.TargetRef, view *static.View) bool {
+	return slices.ContainsFunc(view.Attached(), func(a static.Attached) bool {
+		return l.config.targets(namespace, ref, a)
+	})
+}
+
+// covers reports whether a policy without targets has an effect. In the namespace of the waypoint or in the root namespace
+// it always will have, on whatever is attached next.
+func (l *loader) covers(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) bool {
+	return l.config.Applies(p, static.Attached{}) || slices.ContainsFunc(view.Attached(), func(a static.Attached) bool {
+		return l.config.Applies(p, a)
+	})
+}
+
+// described names a target in words. A Service is there as the ServiceEntry that has its host.
+func described(namespace string, ref v1alpha1.TargetRef) string {
+	switch ref.Kind {
+	case refService:
+		return fmt.Sprintf("ServiceEntry with the host of Service %s/%s (%s.%s.svc.<cluster domain>)",
+			namespace, ref.Name, ref.Name, namespace)
+	case kindGateway:
+		return fmt.Sprintf("Gateway %s/%s in this directory", namespace, ref.Name)
+	}
+	return fmt.Sprintf("%s %s/%s", ref.Kind, namespace, ref.Name)
+}
