@@ -1,0 +1,23 @@
+package ruleset
+
+import (
+	"context"
+	"fmt"
+
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/policy"
+)
+
+// detached denies everything. It stands for a service that is not behind this waypoint, which a call can name only if the
+// service was taken away while the call was under way.
+type detached struct{}
+
+func (detached) Name() string { return "attachment" }
+
+func (detached) Inspect(_ context.Context, c *call.Call) (policy.Verdict, error) {
+	return policy.Verdict{
+		Action: policy.Deny,
+		Code:   call.EntitlementDenied,
+		Reason: fmt.Sprintf("%s is not behind this waypoint", described(c.Route.Service)),
+	}, nil
+}

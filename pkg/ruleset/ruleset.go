@@ -1,0 +1,156 @@
+package ruleset
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"waymark.dev/waypoint/pkg/api/v1alpha1"
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/config"
+	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/mesh"
+	"waymark.dev/waypoint/pkg/mesh/static"
+	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/policy/authz"
+)
+
+// Deps is what a Ruleset needs besides the configuration. It outlives every Ruleset.
+type Deps struct {
+	Audit        policy.Stage           // writes the record of every decision
+	Now          func() time.Time       // nil means time.Now
+	TrustDomains []identity.TrustDomain // the mesh's own first, then its aliases; at least one
+	Choice       mesh.Choice            // nil chooses endpoints at random
+}
+
+// Ruleset is one immutable snapshot of configuration.
+type Ruleset struct {
+	generation string
+	view       *static.View
+	pipelines  map[key]*policy.Pipeline
+	detached   *policy.Pipeline
+	policies   []Attachment
+}
+
+// Attachment says what one policy judges, for people who look at what is in force.
+type Attachment struct {
+	Policy   string          `json:"policy"` // namespace/name
+	Action   v1alpha1.Action `json:"action"`
+	DryRun   bool            `json:"dryRun,omitzero"`
+	Services []string        `json:"services"` // namespace/name, with the hostname in brackets if there is one
+}
+
+// key names what has a pipeline: policies judge every port alike.
+type key struct{ namespace, name, hostname string }
+
+func keyOf(s call.Service) key { return key{s.Namespace, s.Name, s.Hostname} }
+
+// Build assembles a Ruleset, or says why that is not possible. A configuration that config.Load returned has no problems
+// of its own.
+func Build(c *config.Config, d Deps) (*Ruleset, error) {
+	if len(d.TrustDomains) == 0 {
+		return nil, errors.New("ruleset: no trust domain: identities could not be told apart")
+	}
+	if d.Audit == nil {
+		return nil, errors.New("ruleset: no audit stage: decisions would leave no record")
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	b := &builder{config: c, deps: d}
+	view, problems := static.New(static.Objects{
+		Gateway: c.Gateway, TrustDomain: d.TrustDomains[0], Services: c.Services, Workloads: c.Workloads, Choice: d.Choice,
+	})
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("ruleset: %s", problems[0])
+	}
+	if err := b.compile(); err != nil {
+		return nil, err
+	}
+	return b.assemble(view), nil
+}
+
+// Generation names the configuration this Ruleset was built from.
+func (r *Ruleset) Generation() string { return r.generation }
+
+// View is where authorities lead.
+func (r *Ruleset) View() mesh.View { return r.view }
+
+// Attached lists the services and workloads behind this waypoint.
+func (r *Ruleset) Attached() []static.Attached { return r.view.Attached() }
+
+// Policies lists every policy with what it judges.
+func (r *Ruleset) Policies() []Attachment { return r.policies }
+
+// Pipeline returns the stages that judge calls to a service; its port plays no part. What is not behind this waypoint gets
+// a pipeline that denies everything.
+func (r *Ruleset) Pipeline(s call.Service) *policy.Pipeline {
+	if p, ok := r.pipelines[keyOf(s)]; ok {
+		return p
+	}
+	return r.detached
+}
+
+type builder struct {
+	config   *config.Config
+	deps     Deps
+	compiled map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy
+}
+
+func (b *builder) compile() error {
+	b.compiled = map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy{}
+	for _, p := range b.config.Policies {
+		compiled, problems := authz.Compile(p, b.deps.TrustDomains...)
+		if len(problems) > 0 {
+			return fmt.Errorf("ruleset: AgentAuthorizationPolicy %s/%s: %s", p.Namespace, p.Name, problems[0])
+		}
+		b.compiled[p] = compiled
+	}
+	return nil
+}
+
+func (b *builder) assemble(view *static.View) *Ruleset {
+	r := &Ruleset{
+		generation: b.config.Generation(), view: view, pipelines: map[key]*policy.Pipeline{},
+		detached: b.pipeline(detached{}),
+	}
+	for _, a := range view.Attached() {
+		var attached []*authz.Policy
+		for _, p := range b.config.Applying(a) {
+			attached = append(attached, b.compiled[p])
+		}
+		r.pipelines[keyOf(a.Service)] = b.pipeline(authz.New(attached))
+	}
+	for _, p := range b.config.Policies {
+		r.policies = append(r.policies, b.attachment(p, view))
+	}
+	return r
+}
+
+// pipeline lists the stages in their order: audit first, so that it is always entered and observes last.
+func (b *builder) pipeline(judge policy.Stage) *policy.Pipeline {
+	return policy.NewPipeline(b.config.Generation(), b.deps.Now, []policy.Entry{
+		{Stage: b.deps.Audit},
+		{Stage: judge, Standing: true},
+	}...)
+}
+
+func (b *builder) attachment(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) Attachment {
+	a := Attachment{Policy: p.Namespace + "/" + p.Name, Action: p.Spec.Action, DryRun: b.compiled[p].DryRun(), Services: []string{}}
+	if a.Action == "" {
+		a.Action = v1alpha1.Allow
+	}
+	for _, s := range view.Attached() {
+		if b.config.Applies(p, s) {
+			a.Services = append(a.Services, described(s.Service))
+		}
+	}
+	return a
+}
+
+func described(s call.Service) string {
+	if s.Hostname == "" {
+		return s.String()
+	}
+	return s.String() + " (" + s.Hostname + ")"
+}
