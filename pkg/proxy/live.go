@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+
+	"waymark.dev/waypoint/pkg/call"
+)
+
+// liveCall is an exchange or raw connection that is under way.
+type liveCall struct {
+	call   *call.Call
+	tunnel *tunnel
+	cut    context.CancelCauseFunc
+}
+
+// liveSet holds what is under way, so that a change of rules reaches it. A call registers before it is judged: a change in
+// between then finds it, and nothing slips past.
+type liveSet struct {
+	mu    sync.Mutex
+	calls map[*liveCall]struct{}
+}
+
+func newLiveSet() *liveSet { return &liveSet{calls: map[*liveCall]struct{}{}} }
+
+// add registers c and returns a context that ends when it is cut, and the function that ends the registration.
+func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (context.Context, func()) {
+	ctx, cut := context.WithCancelCause(ctx)
+	e := &liveCall{c, t, cut}
+	s.mu.Lock()
+	s.calls[e] = struct{}{}
+	s.mu.Unlock()
+	return ctx, func() {
+		s.mu.Lock()
+		delete(s.calls, e)
+		s.mu.Unlock()
+		cut(nil)
+	}
+}
+
+// each calls f for every live call, without holding the lock.
+func (s *liveSet) each(f func(*liveCall)) {
+	s.mu.Lock()
+	all := make([]*liveCall, 0, len(s.calls))
+	for e := range s.calls {
+		all = append(all, e)
+	}
+	s.mu.Unlock()
+	for _, e := range all {
+		f(e)
+	}
+}
+
+// newID returns a decision id: 128 random bits in hexadecimal.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}

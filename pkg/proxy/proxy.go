@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/hbone"
+	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/mesh"
+	"waymark.dev/waypoint/pkg/policy"
+)
+
+// Rules is one immutable snapshot of configuration: where authorities lead and how calls to a service are judged.
+type Rules interface {
+	Generation() string
+	View() mesh.View
+	Pipeline(call.Service) *policy.Pipeline
+}
+
+// Dialer opens tunnels to workloads; *hbone.Pool is one.
+type Dialer interface {
+	Dial(ctx context.Context, t hbone.Target) (*hbone.Conn, error)
+}
+
+// Config is what a Proxy needs. Rules is called once per exchange and must be cheap.
+type Config struct {
+	Rules   func() Rules
+	Tunnels Dialer
+	Log     *slog.Logger
+	Now     func() time.Time // nil means time.Now
+	Sniff   time.Duration    // how long an undeclared port waits for the client's first byte; 0 means DefaultSniff
+}
+
+// Proxy carries tunnels to their destinations. Its Serve method is an hbone handler.
+type Proxy struct {
+	cfg      Config
+	inner    *innerServer
+	upstream *upstream
+	live     *liveSet
+	draining atomic.Bool
+	tunnels  sync.WaitGroup
+}
+
+// New allocates a Proxy and starts the inner HTTP server. Close releases it.
+func New(cfg Config) *Proxy {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Sniff == 0 {
+		cfg.Sniff = DefaultSniff
+	}
+	p := &Proxy{cfg: cfg, live: newLiveSet()}
+	p.upstream = newUpstream(p.dialEndpoint)
+	p.inner = newInnerServer(p.serveHTTP, cfg.Log)
+	return p
+}
+
+// Serve carries one tunnel until it ends. It is the Handler of the HBONE server.
+func (p *Proxy) Serve(r *hbone.Request) {
+	p.tunnels.Add(1)
+	defer p.tunnels.Done()
+	t := &tunnel{
+		peer:      r.Peer(),
+		source:    r.RemoteAddr(),
+		authority: r.Authority(),
+		proxy:     p,
+	}
+	if p.draining.Load() {
+		_ = r.Refuse(http.StatusServiceUnavailable)
+		return
+	}
+	dest, err := t.resolve(p.cfg.Rules())
+	if err != nil {
+		p.cfg.Log.Info("tunnel refused", "caller", t.peer, "authority", t.authority, "cause", err)
+		_ = r.Refuse(refusalStatus(err))
+		return
+	}
+	switch dest.Protocol {
+	case mesh.TCP, mesh.TLS:
+		p.serveRaw(r, t, dest)
+	case mesh.Unknown:
+		p.serveSniffed(r, t, dest)
+	default:
+		if conn, err := r.Accept(nil); err == nil {
+			p.inner.serve(r.Context(), t, conn)
+		}
+	}
+}
+
+// Reconsider judges every live exchange and raw connection again after the rules changed, and cuts those the standing
+// stages now refuse, unless their port only observes.
+func (p *Proxy) Reconsider(ctx context.Context) {
+	rules := p.cfg.Rules()
+	p.live.each(func(e *liveCall) {
+		pipe := rules.Pipeline(e.call.Route.Service)
+		o := &policy.Outcome{Call: e.call, Verdict: policy.Verdict{Action: policy.Pass}}
+		if dest, err := e.tunnel.resolve(rules); err == nil && dest.Mode == mesh.Observe {
+			return
+		}
+		if !pipe.Recheck(ctx, o) {
+			e.cut(&revokedError{o.Verdict, o.Stage})
+		}
+	})
+}
+
+// Drain tells inner HTTP clients to take new connections elsewhere and waits for exchanges in flight until ctx ends.
+func (p *Proxy) Drain(ctx context.Context) error {
+	p.draining.Store(true)
+	return p.inner.drain(ctx)
+}
+
+// Close ends what is still running and waits for it.
+func (p *Proxy) Close() error {
+	err := p.inner.close()
+	p.live.each(func(e *liveCall) { e.cut(errClosing) })
+	p.tunnels.Wait()
+	p.upstream.close() // now that nobody opens another connection
+	return err
+}
+
+var errClosing = errors.New("proxy: the waypoint is shutting down")
+
+// revokedError ends an exchange that a change of rules no longer allows.
+type revokedError struct {
+	verdict policy.Verdict
+	stage   string
+}
+
+func (e *revokedError) Error() string { return "proxy: no longer allowed: " + e.verdict.Reason }
+
+// tunnel is one accepted CONNECT: who, from where, to what.
+type tunnel struct {
+	peer      identity.ID
+	source    netip.AddrPort
+	authority string
+	proxy     *Proxy
+
+	mu    sync.Mutex
+	rules Rules
+	dest  *mesh.Destination
+	err   error
+}
+
+// resolve finds the destination under the given rules; the answer is remembered while the rules stay the same. Beside an
+// error it is the last one there was, nil if there never was one: records name it.
+func (t *tunnel) resolve(rules Rules) (*mesh.Destination, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rules != rules {
+		t.rules = rules
+		dest, err := rules.View().Resolve(t.authority)
+		if t.err = err; err == nil {
+			t.dest = dest
+		}
+	}
+	return t.dest, t.err
+}
+
+// newCall starts the record of one exchange on this tunnel.
+func (t *tunnel) newCall(dest *mesh.Destination) *call.Call {
+	return &call.Call{
+		ID:        newID(),
+		Received:  t.proxy.cfg.Now(),
+		Direction: call.ToServer,
+		Principal: t.peer,
+		Source:    t.source,
+		Route:     call.Route{Name: dest.Service.String(), Service: dest.Service},
+	}
+}
+
+// refused records bytes on this tunnel that never became a call.
+func (t *tunnel) refused(code call.Code, status int, cause error) {
+	rules := t.proxy.cfg.Rules()
+	dest, _ := t.resolve(rules)
+	if dest == nil {
+		return
+	}
+	c := t.newCall(dest)
+	c.Protocol = call.HTTP
+	pipe := rules.Pipeline(dest.Service)
+	o := pipe.Refused(c, policy.Verdict{Code: code, Reason: cause.Error()})
+	o.Status = status
+	pipe.Observe(context.Background(), o)
+}
