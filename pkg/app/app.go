@@ -1,0 +1,303 @@
+// Package app wires a waypoint together: what the binary, the demo and the tests all run.
+//
+//	a, err := app.New(app.Options{ConfigDir: dir, Listen: "127.0.0.1:15008", Certificates: source, Audit: os.Stdout})
+//	err = a.Start(ctx) // returns once tunnels are accepted
+//	err = a.Wait(ctx)
+//	err = a.Stop(ctx)  // drains until ctx ends
+//
+// It refuses to be built from a configuration with a problem in it, and does not accept a tunnel before it has a certificate.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"waymark.dev/waypoint/pkg/admin"
+	"waymark.dev/waypoint/pkg/config"
+	"waymark.dev/waypoint/pkg/hbone"
+	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/identity/certs"
+	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/policy/audit"
+	"waymark.dev/waypoint/pkg/proxy"
+	"waymark.dev/waypoint/pkg/ruleset"
+)
+
+// Options say what to run. ConfigDir, Listen, Certificates and Audit are required.
+type Options struct {
+	ConfigDir          string
+	Listen             string // host:port for HBONE; port 0 picks one
+	Health             string // host:port for the probes; "" for none
+	Certificates       certs.Source
+	TrustDomain        identity.TrustDomain // zero: that of our own certificate
+	TrustDomainAliases []identity.TrustDomain
+	Audit              io.Writer // one JSON line per decision
+	Log                *slog.Logger
+	Poll               time.Duration // of the configuration directory; 0 means config.DefaultPoll
+	Sniff              time.Duration // see proxy.Config
+}
+
+// readiness conditions, as operators see them in /healthz/ready.
+const (
+	hasCertificates  = "certificates"
+	hasConfiguration = "configuration"
+	notDraining      = "draining to end"
+)
+
+// App is one waypoint process.
+type App struct {
+	opt    Options
+	config *config.Config
+	audit  policy.Stage
+	ready  *admin.Readiness
+	rules  atomic.Pointer[ruleset.Ruleset]
+
+	mu       sync.Mutex // guards the fields below while starting and stopping
+	hbone    net.Listener
+	health   net.Listener
+	server   *hbone.Server
+	proxy    *proxy.Proxy
+	failed   chan error
+	cleanups []cleanup
+}
+
+// cleanup undoes one step of Start. It is registered the moment there is something to undo.
+type cleanup struct {
+	name string
+	do   func(context.Context) error
+}
+
+// New reads the configuration. An error lists every problem in it.
+func New(o Options) (*App, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Certificates == nil || o.Audit == nil {
+		return nil, errors.New("app: Certificates and Audit are required")
+	}
+	c, problems := config.Load(o.ConfigDir)
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("configuration %s:\n%w", o.ConfigDir, problems)
+	}
+	a := &App{opt: o, config: c, audit: audit.New(o.Audit, audit.Options{Log: o.Log}), failed: make(chan error, 3)}
+	a.ready = admin.NewReadiness(hasCertificates, hasConfiguration)
+	return a, nil
+}
+
+// Start binds the listeners, waits for a certificate and accepts tunnels. If it fails it has undone what it did.
+func (a *App) Start(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.start(ctx); err != nil {
+		return errors.Join(err, a.undo(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// start is one straight line: every step registers its own undoing.
+func (a *App) start(ctx context.Context) error {
+	var err error
+	if a.hbone, err = listen(ctx, a.opt.Listen); err != nil {
+		return fmt.Errorf("listen for HBONE: %w", err)
+	}
+	a.later("hbone listener", func(context.Context) error { return ignoreClosed(a.hbone.Close()) })
+	if err := a.startHealth(ctx); err != nil {
+		return err
+	}
+	a.background("certificates", a.followCertificates)
+	trust, err := a.waitForCertificates(ctx)
+	if err != nil {
+		return err
+	}
+	deps := ruleset.Deps{Audit: a.audit, TrustDomains: trust}
+	rules, err := ruleset.Build(a.config, deps)
+	if err != nil {
+		return err
+	}
+	a.rules.Store(rules)
+	pool := hbone.NewPool(hbone.PoolConfig{Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Log: a.opt.Log})
+	a.later("tunnels to workloads", func(context.Context) error { return pool.Close() })
+	a.proxy = proxy.New(proxy.Config{
+		Rules: func() proxy.Rules { return a.rules.Load() }, Tunnels: pool, Log: a.opt.Log, Sniff: a.opt.Sniff,
+	})
+	a.later("proxy", func(context.Context) error { return a.proxy.Close() })
+	a.server = hbone.NewServer(hbone.ServerConfig{
+		Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Handler: a.proxy.Serve, Log: a.opt.Log,
+	})
+	a.background("hbone server", func(context.Context) error { return a.server.Serve(a.hbone) })
+	a.later("hbone server", func(context.Context) error { return a.server.Close() })
+	a.background("configuration", a.followConfiguration(deps))
+	a.ready.Done(hasConfiguration)
+	a.opt.Log.Info("rules in force", "generation", rules.Generation())
+	return nil
+}
+
+func (a *App) startHealth(ctx context.Context) error {
+	if a.opt.Health == "" {
+		return nil
+	}
+	var err error
+	if a.health, err = listen(ctx, a.opt.Health); err != nil {
+		return fmt.Errorf("listen for health: %w", err)
+	}
+	server := &http.Server{Handler: admin.Handler(a.ready), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	a.background("health", func(context.Context) error { return server.Serve(a.health) })
+	a.later("health", func(context.Context) error { return server.Close() })
+	return nil
+}
+
+// followCertificates lets a source that has to be driven run.
+func (a *App) followCertificates(ctx context.Context) error {
+	if s, ok := a.opt.Certificates.(interface{ Run(context.Context) error }); ok {
+		return s.Run(ctx)
+	}
+	return nil
+}
+
+// waitForCertificates blocks until there is a certificate, and returns the trust domains to accept: our own first.
+func (a *App) waitForCertificates(ctx context.Context) ([]identity.TrustDomain, error) {
+	a.ready.Check(hasCertificates, func() error { _, err := a.opt.Certificates.Current(); return err })
+	waiting := false
+	for {
+		m, err := a.opt.Certificates.Current()
+		if err == nil {
+			own := a.opt.TrustDomain
+			if own.IsZero() {
+				own = m.ID.TrustDomain()
+			}
+			return append([]identity.TrustDomain{own}, a.opt.TrustDomainAliases...), nil
+		}
+		if !waiting {
+			a.opt.Log.Warn("waiting for a certificate", "cause", err)
+			waiting = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no certificate: %w", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// followConfiguration swaps in each new configuration and judges what is under way again.
+func (a *App) followConfiguration(deps ruleset.Deps) func(context.Context) error {
+	return func(ctx context.Context) error {
+		w := &config.Watch{Dir: a.opt.ConfigDir, Current: a.config, Log: a.opt.Log, Poll: a.opt.Poll}
+		w.Apply = func(c *config.Config) error {
+			rules, err := ruleset.Build(c, deps)
+			if err != nil {
+				return err
+			}
+			a.rules.Store(rules)
+			a.proxy.Reconsider(ctx)
+			a.opt.Log.Info("rules in force", "generation", rules.Generation())
+			return nil
+		}
+		return w.Run(ctx)
+	}
+}
+
+// Addr is where tunnels are accepted.
+func (a *App) Addr() netip.AddrPort { return addrOf(a.hbone) }
+
+// HealthAddr is where the probes are answered; zero if nowhere.
+func (a *App) HealthAddr() netip.AddrPort { return addrOf(a.health) }
+
+// Rules is the snapshot in force.
+func (a *App) Rules() *ruleset.Ruleset { return a.rules.Load() }
+
+// Wait returns when ctx ends, with nil, or when a part of the waypoint failed.
+func (a *App) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.failed:
+		return err
+	}
+}
+
+// Stop says that the waypoint is not ready any more, lets calls in flight finish until ctx ends, cuts the rest and waits for
+// everything it started. It may be called more than once.
+func (a *App) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.server == nil {
+		return a.undo(ctx)
+	}
+	a.ready.Undo(notDraining)
+	drained := make(chan error, 1)
+	go func() { drained <- a.proxy.Drain(ctx) }()
+	err := a.server.Shutdown(ctx)
+	if derr := <-drained; derr != nil && err == nil {
+		err = derr
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		a.opt.Log.Warn("calls were cut at the end of the drain")
+		err = nil
+	}
+	return errors.Join(err, a.undo(context.WithoutCancel(ctx)))
+}
+
+// later registers what undoes a step.
+func (a *App) later(name string, do func(context.Context) error) {
+	a.cleanups = append(a.cleanups, cleanup{name, do})
+}
+
+// background runs f until the app stops. Its failure ends Wait.
+func (a *App) background(name string, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := f(ctx)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, hbone.ErrServerClosed) && !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case a.failed <- fmt.Errorf("%s: %w", name, err):
+			default:
+			}
+		}
+	}()
+	a.later(name+" to end", func(context.Context) error { cancel(); <-done; return nil })
+}
+
+// undo runs the cleanups, last registered first.
+func (a *App) undo(ctx context.Context) error {
+	var errs []error
+	for len(a.cleanups) > 0 {
+		c := a.cleanups[len(a.cleanups)-1]
+		a.cleanups = a.cleanups[:len(a.cleanups)-1]
+		if err := c.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", c.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", addr)
+}
+
+func addrOf(l net.Listener) netip.AddrPort {
+	if l == nil {
+		return netip.AddrPort{}
+	}
+	a, _ := l.Addr().(*net.TCPAddr)
+	return a.AddrPort()
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
