@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,7 +72,7 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 		return fmt.Errorf("--audit: %w", err)
 	}
 	defer closeAudit()
-	files, err := certs.NewFiles(filepath.Join(f.certs, "cert-chain.pem"), filepath.Join(f.certs, "key.pem"), filepath.Join(f.certs, "root-cert.pem"))
+	files, err := certs.NewDirectory(f.certs)
 	if err != nil {
 		return fmt.Errorf("--certs: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"sync"
 
 	"waymark.dev/waypoint/pkg/hbone"
@@ -59,7 +58,7 @@ func tunnel(ctx context.Context, f *tunnelFlags, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	files, err := certs.NewFiles(filepath.Join(f.certs, "cert-chain.pem"), filepath.Join(f.certs, "key.pem"), filepath.Join(f.certs, "root-cert.pem"))
+	files, err := certs.NewDirectory(f.certs)
 	if err != nil {
 		return fmt.Errorf("--certs: %w", err)
 	}

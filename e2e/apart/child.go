@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
@@ -17,7 +16,6 @@ import (
 
 	"waymark.dev/waypoint/pkg/app"
 	"waymark.dev/waypoint/pkg/identity/certs"
-	"waymark.dev/waypoint/pkg/identity/certs/certstest"
 )
 
 // Role is what a process does: it listens, reports where, and serves until ctx ends.
@@ -114,8 +112,7 @@ func Waypoint(ctx context.Context, args []string, ready func(netip.AddrPort)) er
 	if len(args) != 2 {
 		return fmt.Errorf("want a configuration directory and a certificate directory, got %q", args)
 	}
-	source, err := certs.NewFiles(filepath.Join(args[1], certstest.ChainFile),
-		filepath.Join(args[1], certstest.KeyFile), filepath.Join(args[1], certstest.RootsFile))
+	source, err := certs.NewDirectory(args[1])
 	if err != nil {
 		return err
 	}

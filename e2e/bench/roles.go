@@ -10,14 +10,12 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"sync"
 
 	"waymark.dev/waypoint/e2e/apart"
 	"waymark.dev/waypoint/pkg/hbone"
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/identity/certs"
-	"waymark.dev/waypoint/pkg/identity/certs/certstest"
 
 	"waymark.dev/waypoint/e2e/peers"
 )
@@ -25,8 +23,7 @@ import (
 var roles = apart.Roles{"waypoint": apart.Waypoint, "copy": copyTLS, "stock": stockHTTP}
 
 func credentials(dir string) (certs.Source, error) {
-	return certs.NewFiles(filepath.Join(dir, certstest.ChainFile), filepath.Join(dir, certstest.KeyFile),
-		filepath.Join(dir, certstest.RootsFile))
+	return certs.NewDirectory(dir)
 }
 
 // copyTLS is the floor: mutual TLS in, bytes copied, mutual TLS out. Its arguments are the directory of its certificate and

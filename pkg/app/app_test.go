@@ -102,7 +102,7 @@ func TestNewNamesEveryProblem(t *testing.T) {
 // Without a readable bundle there is no readiness and no handshake; with one there are both.
 func TestNotReadyWithoutCertificates(t *testing.T) {
 	dir, ca := t.TempDir(), certstest.NewCA(domain)
-	files, err := certs.NewFiles(filepath.Join(dir, certstest.ChainFile), filepath.Join(dir, certstest.KeyFile), filepath.Join(dir, certstest.RootsFile))
+	files, err := certs.NewDirectory(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

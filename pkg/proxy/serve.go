@@ -30,7 +30,7 @@ type flow struct {
 
 // codec is what differs between protocols in one exchange.
 type codec interface {
-	// deny, unavailable and faulty render a refusal in the protocol's own idiom.
+	// deny and unavailable render a refusal in the protocol's own idiom.
 	deny(v policy.Verdict) *response
 	unavailable(status int) *response
 	// outbound is the request to send for the call as judged.

@@ -5,7 +5,7 @@
 // handshake asks the source again, so a rotation takes effect on the next handshake and never disturbs an open
 // connection.
 //
-//	files, err := certs.NewFiles("cert-chain.pem", "key.pem", "root-cert.pem")
+//	files, err := certs.NewDirectory("/var/run/secrets/workload-spiffe-credentials")
 //	go files.Run(ctx) // polls the files' content
 //	server := certs.ServerConfig(files, identity.MatchTrustDomains(td))
 //	client := certs.ClientConfig(files, identity.MatchID(backend))

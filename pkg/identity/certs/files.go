@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -45,6 +46,21 @@ func NewFiles(certFile, keyFile, rootsFile string) (*Files, error) {
 	f := &Files{paths: filePaths{certFile, keyFile, rootsFile}, now: time.Now}
 	f.poll()
 	return f, nil
+}
+
+// Names of the files in a directory of credentials, as Istio's agent writes them.
+const (
+	ChainFile = "cert-chain.pem"
+	KeyFile   = "key.pem"
+	RootsFile = "root-cert.pem"
+)
+
+// NewDirectory is [NewFiles] for a directory that holds ChainFile, KeyFile and RootsFile.
+func NewDirectory(dir string) (*Files, error) {
+	if dir == "" {
+		return nil, errors.New("certs: the directory must be named")
+	}
+	return NewFiles(filepath.Join(dir, ChainFile), filepath.Join(dir, KeyFile), filepath.Join(dir, RootsFile))
 }
 
 // Run follows the files until ctx ends, and then returns nil.

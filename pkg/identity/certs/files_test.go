@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func paths(dir string) (chain, key, roots string) {
-	return filepath.Join(dir, certstest.ChainFile), filepath.Join(dir, certstest.KeyFile), filepath.Join(dir, certstest.RootsFile)
+	return filepath.Join(dir, certs.ChainFile), filepath.Join(dir, certs.KeyFile), filepath.Join(dir, certs.RootsFile)
 }
 
 func open(t *testing.T, dir string) *certs.Files {
@@ -49,7 +49,7 @@ func TestFiles(t *testing.T) {
 // Each way in which a file can be unusable, at the start and after a good state. At the start the source is not ready;
 // later it keeps what was good and says why.
 func TestFilesThatCannotBeUsed(t *testing.T) {
-	chain, key, roots := certstest.ChainFile, certstest.KeyFile, certstest.RootsFile
+	chain, key, roots := certs.ChainFile, certs.KeyFile, certs.RootsFile
 	write := func(name, content string) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {

@@ -98,7 +98,7 @@ func (s *Stage) write(line []byte) error {
 	return err
 }
 
-// Failing returns why the last record was lost, or nil if it was written. Readiness and metrics ask it.
+// Failing returns why the last record was lost, or nil if it was written. Whoever watches the waypoint asks it.
 func (s *Stage) Failing() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

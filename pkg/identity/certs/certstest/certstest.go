@@ -25,13 +25,6 @@ import (
 	"waymark.dev/waypoint/pkg/identity/certs"
 )
 
-// Names of the files that WriteFiles writes, as Istio's agent names them.
-const (
-	ChainFile = "cert-chain.pem"
-	KeyFile   = "key.pem"
-	RootsFile = "root-cert.pem"
-)
-
 // CA is one development certificate authority: a self-signed root that issues leaves directly. Its methods panic when
 // the machine cannot make keys; there is nothing a test could do about it.
 type CA struct {
@@ -136,9 +129,9 @@ func (ca *CA) WriteFiles(dir string, id identity.ID, opts ...Option) error {
 		name    string
 		content []byte
 	}{
-		{ChainFile, chain},
-		{KeyFile, encode("PRIVATE KEY", key)},
-		{RootsFile, encode("CERTIFICATE", ca.cert.Raw)},
+		{certs.ChainFile, chain},
+		{certs.KeyFile, encode("PRIVATE KEY", key)},
+		{certs.RootsFile, encode("CERTIFICATE", ca.cert.Raw)},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
 			return fmt.Errorf("certstest: %w", err)
