@@ -18,3 +18,6 @@ func (b *budget) spend(now time.Time, n int) bool {
 	b.used += n
 	return b.used <= b.limit
 }
+
+// earn gives one back, for work that was done to its end. At most ten limits can be saved up.
+func (b *budget) earn() { b.used = max(b.used-1, -10*b.limit) }

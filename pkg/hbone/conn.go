@@ -49,6 +49,7 @@ type Conn struct {
 	sentEnd      bool  // END_STREAM sent
 	queued, turn bool  // waiting in s.senders; called from there
 	answered     bool  // server: response headers are out
+	spoke        bool  // DATA of ours is out: the stream was what streams are for
 	retryable    bool  // client: the peer did not process the stream
 	status       int   // client: of the response
 	ctx          context.Context
@@ -209,6 +210,7 @@ func (c *Conn) reserve(want int) (int, error) {
 			n := min(int64(want), dataFrame, c.sendWindow, s.sendWindow)
 			c.sendWindow -= n
 			s.sendWindow -= n
+			c.spoke = true
 			c.turn = false
 			return int(n), nil
 		}
@@ -330,6 +332,9 @@ func (c *Conn) detach(cause error) {
 	c.open = false
 	if c.cancel != nil {
 		c.cancel(cause)
+	}
+	if c.spoke {
+		c.s.resets.earn()
 	}
 	if c.s.err == nil {
 		delete(c.s.streams, c.id)

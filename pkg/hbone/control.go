@@ -176,7 +176,7 @@ func (s *session) onReset(f *http2.RSTStreamFrame) error {
 	if c == nil {
 		return s.spend(1, "RST_STREAM on a closed stream")
 	}
-	rapid := s.now().Sub(c.opened) < rapidReset
+	rapid := s.now().Sub(c.opened) < rapidReset && !c.spoke
 	c.retryable = f.ErrCode == http2.ErrCodeRefusedStream
 	c.end(&ResetError{Code: f.ErrCode, Remote: true})
 	if rapid && s.server {

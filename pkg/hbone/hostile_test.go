@@ -54,6 +54,28 @@ func TestRapidReset(t *testing.T) {
 	stillServes(t, healthy)
 }
 
+// A peer that carries the calls of many passes on their changes of mind: what was answered and then reset is no attack, and
+// pays for some that were not.
+func TestResetsOfManyCallers(t *testing.T) {
+	addr, _ := hostileServer(t, echo)
+	p := rawClient(t, addr)
+	for i := range 600 {
+		id := uint32(1 + 2*i)
+		p.connect(id)
+		if got := p.status(); got != "200" {
+			t.Fatalf("stream %d: status %q", i, got)
+		}
+		if i%3 > 0 {
+			p.framer.WriteData(id, false, []byte("x"))
+			p.await(http2.FrameData)
+		}
+		if err := p.framer.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+	}
+	p.ping()
+}
+
 // A handler that outlives its reset stream keeps its place: new streams are refused, not started.
 func TestResetStreamKeepsItsPlaceWhileItsHandlerRuns(t *testing.T) {
 	release := make(chan struct{})
@@ -219,14 +241,17 @@ func TestDecodedHeaderSize(t *testing.T) {
 func TestHeaderFieldCount(t *testing.T) {
 	addr, _ := hostileServer(t, echo)
 	p := rawClient(t, addr)
-	for n, want := range map[int]string{98: "200", 99: "431"} {
+	for i, tt := range []struct {
+		n    int
+		want string
+	}{{98, "200"}, {99, "431"}} {
 		fields := []string{":method", "CONNECT", ":authority", "10.0.0.9:3000"}
-		for range n {
+		for range tt.n {
 			fields = append(fields, "a", "b")
 		}
-		p.headers(uint32(1+2*(n-98)), false, fields...)
-		if got := p.status(); got != want {
-			t.Errorf("%d fields: got status %q, want %q", n, got, want)
+		p.headers(uint32(1+2*i), false, fields...)
+		if got := p.status(); got != tt.want {
+			t.Errorf("%d fields: got status %q, want %q", tt.n, got, tt.want)
 		}
 	}
 }

@@ -116,7 +116,9 @@ const (
 	noiseBudget = 1000
 
 	// resetBudget is how many rapid resets a peer may cause in that span: its own RST_STREAM within rapidReset of
-	// opening a stream (CVE-2023-44487), and every reset that its mistakes force on us (CVE-2025-8671).
+	// opening a stream and before it heard anything on it (CVE-2023-44487), and every reset that its mistakes force on us
+	// (CVE-2025-8671). Each stream that carried something of ours earns one: a peer that carries the calls of many callers
+	// passes on their changes of mind, too.
 	resetBudget = 100
 	rapidReset  = time.Second
 
