@@ -107,28 +107,38 @@ type Call struct {
 	Trace     Trace
 }
 
-// Trace is the W3C trace context of the call, read from the message's own metadata or from the HTTP header; both may be
-// empty.
+// Trace is the W3C trace context of the call: the message's own if it has one, else that of the HTTP request that carried it.
+// Where both are there and differ, Link is the HTTP request's traceparent. All may be empty.
 type Trace struct {
 	Parent string
 	State  string
+	Link   string
 }
 
 // Reply is one decoded item that flows back; a stream is a sequence of them.
 type Reply struct {
-	Seq   int
-	Final bool           // the answer itself; false for progress and notices
-	Body  jsontext.Value // result or params, exactly as received
-	Err   jsontext.Value // the JSON-RPC error object, if that is the answer
-	Items []Item         // the entries of a list result, in order; nil for everything else
-	Asks  []*Call        // what the server asks of the client, instead of an answer or within one
+	Seq    int
+	Final  bool           // the answer itself; false for progress and notices
+	Body   jsontext.Value // result or params, exactly as received
+	Err    jsontext.Value // the JSON-RPC error object, if that is the answer
+	Items  []Item         // the entries of a list result, in order; nil for everything else
+	Asks   []*Call        // what the server asks of the client: instead of an answer, within one, or in an error that names it
+	Notice *Call          // what the server tells the client unasked, if that is what the item is: its method, and nothing else of it
+	Links  []Link         // the resources that a result points to instead of carrying them
+
+	// Shared says that a cache may show the reply to other callers. A stage whose answer depends on the caller answers it
+	// with a Rewrite, be it to the same Body: a codec marks what it encodes anew as meant for one caller.
+	Shared bool
 }
+
+// Link is a URI in a result that a client or its user may follow by itself, past every proxy.
+type Link struct{ URI string }
 
 // Item is one entry of a list result and where it stands in Reply.Body.
 type Item struct {
 	Target     Target
 	Start, End int  // byte offsets into Reply.Body
-	Faulty     bool // its name could not be read, or another entry has the same one: nobody may be shown it
+	Faulty     bool // its name could not be read in exactly one way: nobody may be shown it
 }
 
 // Without returns r.Body with the entries that drop selects cut out, and how many were. Bytes of the others stay as they
