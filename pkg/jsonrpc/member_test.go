@@ -79,6 +79,9 @@ func TestTwin(t *testing.T) {
 		{`{"to\u212aen":1}`, "to\u212aen"}, // KELVIN SIGN
 		{`{"cur\u017for":1}`, "cur\u017for"},
 		{`{"names":1,"nam":2,"näme":3}`, ""},
+		{`{"name\u0000":1}`, "name\x00"},
+		{`{"name":1,"NAME\u0000x":1}`, "NAME\x00x"},
+		{`{"nam\u0000e":1,"\u0000name":1}`, ""},
 	} {
 		o, _ := jsonrpc.Members(jsontext.Value(tt.text))
 		if got := o.Twin("name", "uri", "token", "cursor"); got != tt.want {

@@ -1,12 +1,13 @@
 package jsonrpc
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Twin returns the name of a member that is not one of the known names but equals one under Unicode simple case folding, or
-// "" if there is none. Some servers take such a member for the known one (contract mcp-a2a 12).
+// Twin returns the name of a member that is not one of the known names but equals one under Unicode simple case folding, or up
+// to a NUL; "" if there is none. Some servers take such a member for the known one (contract mcp-a2a 12, GO-2026-4770).
 func (o Object) Twin(known ...string) string {
 	for i := range o {
 		if twinOf(o[i].Name, known) {
@@ -18,11 +19,12 @@ func (o Object) Twin(known ...string) string {
 
 func twinOf(name string, known []string) bool {
 	twin := false
+	start, _, _ := strings.Cut(name, "\x00")
 	for _, k := range known {
 		if name == k {
 			return false
 		}
-		twin = twin || foldEqual(name, k)
+		twin = twin || foldEqual(start, k)
 	}
 	return twin
 }
