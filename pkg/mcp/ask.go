@@ -28,10 +28,12 @@ func (r *Replies) fromServer(it *Item, rpc *jsonrpc.Message) (*Item, error) {
 	it.rpc = rpc
 	it.Reply = &call.Reply{Seq: r.seq, Body: rpc.Params}
 	r.seq++
-	var err error
 	if notification {
-		it.Reply.Asks, err = r.m.inputRequests(params)
-		return it, err
+		if err := r.m.readNotice(it.Reply, row, params); err != nil {
+			return nil, err
+		}
+		it.Reply.Notice = r.m.noticed(row)
+		return it, nil
 	}
 	asked, err := r.m.asked(row, params, rpc.Params)
 	if err != nil {
@@ -51,6 +53,23 @@ func (m *Message) asked(row *Method, params jsonrpc.Object, raw jsontext.Value) 
 		Protocol: call.MCP, Version: m.version.String(), Direction: call.ToClient,
 		Method: row.Name, Intent: row.Intent, Target: n.target, Arguments: n.args, Session: m.session(),
 	}, nil
+}
+
+// noticed is a notification of the server's, as a call in the other direction: what it names is not judged, its method is.
+func (m *Message) noticed(row *Method) *call.Call {
+	return &call.Call{
+		Protocol: call.MCP, Version: m.version.String(), Direction: call.ToClient,
+		Method: row.Name, Intent: row.Intent, Session: m.session(),
+	}
+}
+
+// readNotice finds what a notification asks of the client. That of a task is the task.
+func (m *Message) readNotice(reply *call.Reply, row *Method, params jsonrpc.Object) (err error) {
+	if row.Name == "notifications/tasks" {
+		return m.readTask(reply, params)
+	}
+	reply.Asks, err = m.inputRequests(params)
+	return err
 }
 
 // inputRequests reads what a modern result, or the notification of a task, asks of the client (2026-07-28, multi round trip

@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"io"
+	"net/http"
 
 	"waymark.dev/waypoint/pkg/jsonrpc"
 )
@@ -30,9 +31,16 @@ func (r *Replies) object(yield func(*Item, error) bool) {
 // readObject reads a whole body. A response must be the answer to the request, whatever the status: some clients read the
 // body of an error status too. What is no response passes only where no client could take it for one.
 func (r *Replies) readObject(it *Item) error {
-	expected := r.m.answered() && r.success()
+	// 202 says that the answer comes elsewhere, as it always does on 2024-11-05; its text is for nobody.
+	expected := r.success() && r.status != http.StatusAccepted && len(r.m.waiting()) > 0
 	if len(bytes.TrimSpace(it.raw)) == 0 || !expected && !looksJSON(it.raw) {
 		return nil
+	}
+	if r.m.batch != nil && isArray(it.raw) {
+		if err := jsonrpc.Check(it.raw, r.m.opt.Response); err != nil {
+			return faulty("%s", err.Cause)
+		}
+		return r.readArray(it, it.raw)
 	}
 	rpc, err := jsonrpc.Parse(it.raw, r.m.opt.Response)
 	switch {
@@ -46,14 +54,14 @@ func (r *Replies) readObject(it *Item) error {
 	return faulty("not a response")
 }
 
+// readResponse reads a response that came alone.
 func (r *Replies) readResponse(it *Item, rpc *jsonrpc.Message) error {
-	switch {
-	case !r.m.answered(), rpc.ID.Equal(r.m.rpc.ID):
-		return r.fill(it, rpc)
-	case !r.success() && rpc.ID == nil: // a server that could not read the id leaves it out
-		return nil
+	if rpc.ID != nil || r.success() { // a server that could not read the id leaves it out
+		if err := r.match(it, rpc.ID); err != nil {
+			return err
+		}
 	}
-	return faulty("a response to another id")
+	return r.fill(it, rpc)
 }
 
 // looksJSON reports whether a lenient reader could find JSON in a body, also behind a byte order mark or in UTF-16.
@@ -72,5 +80,8 @@ func harmless(raw []byte, l jsonrpc.Limits) bool {
 		return false
 	}
 	o, ok := jsonrpc.Members(raw)
-	return ok && o.Find("result") == nil && o.Find("method") == nil && o.Twin("result", "method") == ""
+	if !ok || o.Find("result") != nil || o.Find("method") != nil || o.Twin("result", "method") != "" {
+		return false
+	}
+	return !mayElicit(o)
 }

@@ -59,6 +59,104 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// Contract 14, and who wins where two protocols could claim a message: A2A never takes from MCP what a server of MCP would run.
+func TestClassify(t *testing.T) {
+	bare := func() *request { return legacy().unset("Mcp-Protocol-Version").set("Accept", "*/*") }
+	at := func(method, path string) *request {
+		r := bare().as(method)
+		r.Path = path
+		return r
+	}
+	rpc := func(method, params string) *request { return bare().asks(method, params) }
+	a2a := func(r *request) *request { return r.set("A2a-Version", "1.0") }
+	for _, tt := range []struct {
+		name string
+		r    *request
+		want mcp.Shape
+	}{
+		{"version_header", a2a(at("GET", "/x")), mcp.A2A},
+		{"extensions_header", at("GET", "/x").set("A2a-Extensions", "urn:x"), mcp.A2A},
+		{"old_extensions_header", at("GET", "/x").set("X-A2a-Extensions", "urn:x"), mcp.A2A},
+		{"media_type", at("POST", "/x").set("Content-Type", "Application/A2A+json; charset=utf-8"), mcp.A2A},
+		{"card", at("GET", "/.well-known/agent-card.json"), mcp.A2A},
+		{"card_under_a_path", at("GET", "/agents/a/.well-known/agent-card.json"), mcp.A2A},
+		{"old_card", at("GET", "/.well-known/agent.json"), mcp.A2A},
+		{"card_posted", at("POST", "/.well-known/agent.json"), mcp.None},
+		{"another_agent_json", at("GET", "/agent.json"), mcp.None},
+		{"rest_send", at("POST", "/v1/message:send"), mcp.A2A},
+		{"rest_stream", at("POST", "/tenant/message:stream"), mcp.A2A},
+		{"rest_escaped_colon", at("POST", "/message%3Asend"), mcp.A2A},
+		{"rest_get", at("GET", "/message:send"), mcp.None},
+		{"rest_cancel", at("POST", "/tasks/t1:cancel"), mcp.A2A},
+		{"rest_subscribe", at("POST", "/v1/tasks/t1:subscribe"), mcp.A2A},
+		{"rest_subscribe_by_get", at("GET", "/v1/tasks/t1:subscribe"), mcp.A2A},
+		{"rest_task", at("GET", "/tasks/t1"), mcp.None},
+		{"rest_cancel_of_nothing", at("POST", "/tasks/:cancel"), mcp.None},
+		{"rest_cancel_elsewhere", at("POST", "/jobs/t1:cancel"), mcp.None},
+		{"grpc", at("POST", "/lf.a2a.v1.A2AService/SendMessage"), mcp.A2A},
+		{"grpc_0.3", at("POST", "/a2a.v1.A2AService/SendMessage"), mcp.A2A},
+		{"grpc_to_come", at("POST", "/a2a.v9.A2AService/SendMessage"), mcp.A2A},
+		{"grpc_of_others", at("POST", "/x.A2AService/SendMessage"), mcp.None},
+		{"grpc_without_a_method", at("POST", "/a2a.v1.A2AService"), mcp.None},
+		{"bad_escape", at("GET", "/%zz/.well-known/agent.json"), mcp.A2A},
+
+		{"send", rpc("SendMessage", `{}`), mcp.A2A},
+		{"old_send", rpc("message/send", `{}`), mcp.A2A},
+		{"oldest_send", rpc("tasks/send", `{"id":"t"}`), mcp.A2A},
+		{"push", rpc("tasks/pushNotificationConfig/set", `{"taskId":"t"}`), mcp.A2A},
+		{"extended_card", rpc("agent/getAuthenticatedExtendedCard", `{}`), mcp.A2A},
+		{"unknown_pascal", rpc("SendMoney", `{}`), mcp.None},
+		{"acp", rpc("initialize", `{"protocolVersion":1,"clientCapabilities":{}}`), mcp.None},
+		{"initialize_in_another_case", rpc("initialize", `{"ProtocolVersion":"2025-06-18"}`), mcp.MCP},
+
+		{"task_of_mcp", rpc("tasks/get", `{"taskId":"t"}`), mcp.MCP},
+		{"task_of_mcp_in_another_case", rpc("tasks/cancel", `{"TASKID":"t"}`), mcp.MCP},
+		{"task_of_a2a", rpc("tasks/get", `{"id":"t"}`), mcp.A2A},
+		{"task_of_both", rpc("tasks/get", `{"id":"t","taskId":"t"}`), mcp.Unclear},
+		{"task_of_neither", rpc("tasks/cancel", `{}`), mcp.Unclear},
+		{"tasks", rpc("tasks/list", `{}`), mcp.Unclear},
+		{"task_of_both_declared", a2a(rpc("tasks/get", `{"id":"t","taskId":"t"}`)), mcp.Unclear},
+		{"task_of_neither_declared", a2a(rpc("tasks/list", `{}`)), mcp.A2A},
+		{"task_of_mcp_declared", a2a(rpc("tasks/get", `{"taskId":"t"}`)), mcp.MCP},
+		{"task_with_mcp_headers", rpc("tasks/get", `{"id":"t"}`).set("Mcp-Session-Id", "s"), mcp.MCP},
+		{"task_of_neither_with_mcp_headers", rpc("tasks/list", `{}`).set("Mcp-Protocol-Version", "2025-11-25"), mcp.MCP},
+		{"task_result", rpc("tasks/result", `{}`), mcp.MCP},
+		{"task_of_others", rpc("tasks/run", `{"id":"t"}`), mcp.None},
+		{"unknown_task_of_mcp", rpc("tasks/run", `{"taskId":"t"}`), mcp.MCP},
+
+		{"mcp_at_a_path_of_a2a", func() *request { r := rpc("tools/call", `{"name":"x"}`); r.Path = "/message:send"; return r }(), mcp.MCP},
+		{"mcp_under_headers_of_a2a", a2a(rpc("tools/call", `{"name":"x"}`)), mcp.MCP},
+		{"mcp_and_a2a_in_one_array", bare().with(legacyBody, `[{"jsonrpc":"2.0","id":1,"method":"SendMessage"},`+legacyBody+`]`), mcp.MCP},
+		{"unclear_and_a2a_in_one_array", bare().with(legacyBody, `[{"jsonrpc":"2.0","id":1,"method":"tasks/list"},{"jsonrpc":"2.0","id":2,"method":"SendMessage"}]`), mcp.Unclear},
+		{"two_methods", bare().with(`"method":"tools/call"`, `"method":"SendMessage","Method":"tools/call"`), mcp.MCP},
+		{"broken_a2a", bare().with(legacyBody, `{"jsonrpc":"2.0","method":"SendMessage",`), mcp.A2A},
+		{"broken_task", a2a(bare().with(legacyBody, `{"jsonrpc":"2.0","method":"tasks/get","params":{"taskId":"t"},"id":1,"id":2}`)), mcp.Unclear},
+		{"broken_handshake", bare().with(legacyBody, `{"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"x"},"id":1,"id":2}`), mcp.MCP},
+		{"gzip_of_a_client_of_both", a2a(bare().set("Content-Encoding", "gzip").set("Accept", "application/json, text/event-stream")), mcp.MCP},
+		{"gzip_of_a2a", a2a(bare().set("Content-Encoding", "gzip")), mcp.A2A},
+	} {
+		if got := mcp.Classify(&tt.r.Request, []byte(tt.r.body)); got != tt.want {
+			t.Errorf("%s: %d %q, want %d %q", tt.name, got, got, tt.want, tt.want)
+		}
+	}
+	names := []string{mcp.None.String(), mcp.A2A.String(), mcp.Unclear.String(), mcp.MCP.String()}
+	if want := []string{"", "a2a", "", "mcp"}; fmt.Sprint(names) != fmt.Sprint(want) {
+		t.Errorf("names %q, want %q", names, want)
+	}
+}
+
+// Without a body the headers and the path decide.
+func TestClassifyByHead(t *testing.T) {
+	for _, tt := range []struct {
+		r    *request
+		want mcp.Shape
+	}{{legacy(), mcp.MCP}, {legacy().unset("Mcp-Protocol-Version"), mcp.None}, {legacy().unset("Mcp-Protocol-Version").set("A2a-Version", "1.0"), mcp.A2A}} {
+		if got := mcp.Classify(&tt.r.Request, nil); got != tt.want || mcp.Matches(&tt.r.Request, nil) != (tt.want == mcp.MCP) {
+			t.Errorf("%v: %d, want %d", tt.r.Header, got, tt.want)
+		}
+	}
+}
+
 func TestDeclares(t *testing.T) {
 	if !mcp.Declares(legacy().Header) || mcp.Declares(legacy().unset("Mcp-Protocol-Version").Header) {
 		t.Error("Declares does not go by the headers")

@@ -10,5 +10,7 @@
 //	msg.Fill(c)              // c.Method, c.Target, c.Arguments …
 //	msg.Deny(mcp.Denial{Code: call.EntitlementDenied})
 //
+// A message may ask for several things that need a verdict each: the Parts of a batch, what a subscription Wants.
+//
 // Sections cited as "contract" are those of the project's MCP and A2A contract; docs/protocols.md says the same for users.
 package mcp

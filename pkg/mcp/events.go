@@ -3,8 +3,6 @@ package mcp
 import (
 	"errors"
 	"io"
-	"net/url"
-	"strings"
 
 	"waymark.dev/waypoint/pkg/jsonrpc"
 	"waymark.dev/waypoint/pkg/sse"
@@ -42,7 +40,7 @@ func (r *Replies) readEvent(e *sse.Event) (*Item, error) {
 	it := &Item{m: r.m, event: e}
 	switch {
 	case e.Name == "endpoint":
-		return it, r.endpoint(e)
+		return it, r.endpoint(it)
 	case e.Name != "" && e.Name != "message":
 		if !e.HasID && e.Retry == "" || e.Unterminated {
 			return nil, nil
@@ -54,34 +52,32 @@ func (r *Replies) readEvent(e *sse.Event) (*Item, error) {
 	case len(e.Data) == 0:
 		return it, nil
 	}
-	rpc, err := jsonrpc.Parse(e.Data, r.m.opt.Response)
-	switch {
-	case err != nil && e.Unterminated && err.Code == jsonrpc.CodeParse: // the server was cut off: nobody delivers half a message
-		return nil, nil
-	case err != nil:
-		return nil, faulty("%s", err.Cause)
-	case rpc.Kind != jsonrpc.Response:
-		return r.fromServer(it, rpc)
-	case r.m.answered() && !rpc.ID.Equal(r.m.rpc.ID):
-		return nil, faulty("a response to another id")
-	}
-	return it, r.fill(it, rpc)
+	return r.readData(it)
 }
 
-// endpoint checks the event by which a 2024-11-05 server says where to POST: once, and on its own origin.
-func (r *Replies) endpoint(e *sse.Event) error {
-	if !r.m.streams() || r.opened || e.Unterminated {
-		return faulty("an endpoint event out of place")
+// readData decodes the message that an event holds, or the messages in answer to a batch.
+func (r *Replies) readData(it *Item) (*Item, error) {
+	if r.m.batch != nil && isArray(it.event.Data) {
+		err := jsonrpc.Check(it.event.Data, r.m.opt.Response)
+		if err != nil {
+			return nil, r.broken(it.event, err)
+		}
+		return it, r.readArray(it, it.event.Data)
 	}
-	r.opened = true
-	u, err := url.Parse(string(e.Data))
+	rpc, err := jsonrpc.Parse(it.event.Data, r.m.opt.Response)
 	switch {
-	case err != nil, strings.ContainsAny(string(e.Data), "\\\n\t "):
-		return faulty("an endpoint that is no URI")
-	case u.Opaque != "", u.User != nil, u.Host == "" && (u.Scheme != "" || strings.HasPrefix(string(e.Data), "//")):
-		return faulty("an endpoint on another origin")
-	case u.Host != "" && (u.Scheme != "http" || !strings.EqualFold(u.Host, r.m.head.Host)):
-		return faulty("an endpoint on another origin")
+	case err != nil:
+		return nil, r.broken(it.event, err)
+	case rpc.Kind != jsonrpc.Response:
+		return r.fromServer(it, rpc)
 	}
-	return nil
+	return it, r.readResponse(it, rpc)
+}
+
+// broken is what becomes of an event that cannot be read: nothing if the server was cut off, as nobody delivers half a message.
+func (r *Replies) broken(e *sse.Event, err *jsonrpc.Error) error {
+	if e.Unterminated && err.Code == jsonrpc.CodeParse {
+		return nil
+	}
+	return faulty("%s", err.Cause)
 }

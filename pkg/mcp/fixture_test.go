@@ -137,6 +137,13 @@ func relayed(items []*mcp.Item, hidden ...string) string {
 }
 
 func cut(it *mcp.Item, hidden []string) []byte {
+	if it.Batch() != nil {
+		var texts [][]byte
+		for _, element := range it.Batch() {
+			texts = append(texts, cut(element, hidden))
+		}
+		return it.Join(texts)
+	}
 	if it.Reply == nil || it.Reply.Items == nil {
 		return it.Bytes()
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json" // v1, on purpose: what the most lenient Go peer would execute
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,10 +72,13 @@ func FuzzDecode(f *testing.F) {
 		legacy().with(`"name"`, `"Name":"x","name"`), legacy().with(`"name"`, `"n\u0061me"`), legacy().with(`"params"`, `"paramſ"`),
 		modern().set("Mcp-Name", sentinel("read")), legacy().with("tools/call", "notifications/progress").with(`"id":1,`, ""),
 		legacy().with(legacyBody, emptyResult), legacy().with(`"id":1`, `"id":"\u0031"`),
+		batched(partRead, partNote, partReply, partList), batched(partRead, partRead), batched(`{"jsonrpc":"2.0","id":1,"method":"initialize"}`), batched(),
+		batched(partRead, `{"jsonrpc":"2.0","id":"\u0031","Method":"ping","method":"tools/call","params":{"name":"x"}}`),
+		listen(`{"resourceSubscriptions":[ "a:b" ,"c:\u0064"],"taskIds":["t"],"x":true}`), listen(`{"taskIds":["a","a"],"TaskIds":["b"]}`),
 	} {
-		f.Add([]byte(r.body), r.Header.Get("Mcp-Protocol-Version"), r.Header.Get("Mcp-Method"), r.Header.Get("Mcp-Name"), r.Header.Get("Content-Type"))
+		f.Add([]byte(r.body), r.Header.Get("Mcp-Protocol-Version"), r.Header.Get("Mcp-Method"), r.Header.Get("Mcp-Name"), r.Header.Get("Content-Type"), uint16(5))
 	}
-	f.Fuzz(func(t *testing.T, body []byte, version, method, name, contentType string) {
+	f.Fuzz(func(t *testing.T, body []byte, version, method, name, contentType string, keep uint16) {
 		h := &call.Request{Method: "POST", Path: "/mcp", Header: http.Header{}}
 		for field, v := range map[string]string{"Mcp-Protocol-Version": version, "Mcp-Method": method, "Mcp-Name": name, "Content-Type": contentType} {
 			if v != "" {
@@ -82,7 +86,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		before := bytes.Clone(body)
-		m, refusal := mcp.Decode(h, body, mcp.Options{})
+		m, refusal := mcp.Decode(h, body, mcp.Options{Batches: true})
 		if (m == nil) == (refusal == nil) {
 			t.Fatalf("Decode = %v, %v; want exactly one", m, refusal)
 		}
@@ -95,8 +99,90 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(m.Encode(nil), before) {
 			t.Fatalf("Encode(nil) = %q, want %q", m.Encode(nil), before)
 		}
+		if m.Parts() != nil {
+			agreeOnBatch(t, m, h, before)
+			return
+		}
 		agreeOn(t, m, before)
+		agreeOnSubscription(t, m, before, keep)
 	})
+}
+
+// agreeOnBatch holds that whoever executes an array executes its parts, and that a rewritten part leaves the others alone.
+func agreeOnBatch(t *testing.T, m *mcp.Message, h *call.Request, body []byte) {
+	var elements []json.RawMessage
+	if err := json.Unmarshal(body, &elements); err != nil || len(elements) != len(m.Parts()) {
+		t.Fatalf("judged %d parts, encoding/json executes %d, %v", len(m.Parts()), len(elements), err)
+	}
+	ids := map[string]bool{}
+	for i, part := range m.Parts() {
+		agreeOn(t, part, elements[i])
+		var l struct{ ID any }
+		if filled(part).Method != "response" && json.Unmarshal(elements[i], &l) == nil && l.ID != nil {
+			id, _ := json.Marshal(l.ID)
+			if ids[string(id)] {
+				t.Fatalf("two requests have the id %s", id)
+			}
+			ids[string(id)] = true
+		}
+		part.Rewrite([]byte(`{"rewritten":true}`))
+	}
+	again, refusal := mcp.Decode(h, m.Encode(nil), mcp.Options{Batches: true})
+	if refusal != nil {
+		t.Fatalf("what we wrote %q is refused: %s", m.Encode(nil), refusal.Reason)
+	}
+	for i, part := range again.Parts() {
+		got, want := filled(part), filled(m.Parts()[i])
+		if got.Target != want.Target || got.Method != want.Method || got.Intent != want.Intent {
+			t.Fatalf("rewriting the arguments of %v makes it %v", want, got)
+		}
+	}
+}
+
+// heard is what a server hears of that folds case and takes the last of two names.
+func heard(body []byte) (names []string) {
+	var l struct {
+		Method string
+		Params struct {
+			Notifications struct{ ResourceSubscriptions, TaskIDs []string }
+		}
+	}
+	_ = json.Unmarshal(body, &l)
+	if l.Method != "subscriptions/listen" {
+		return nil
+	}
+	return append(l.Params.Notifications.ResourceSubscriptions, l.Params.Notifications.TaskIDs...)
+}
+
+// agreeOnSubscription holds that a server hears of exactly what was judged, and after Trim of exactly what was kept.
+func agreeOnSubscription(t *testing.T, m *mcp.Message, body []byte, keep uint16) {
+	var judged, kept []string
+	verdicts := make([]bool, len(m.Wants()))
+	for i, w := range m.Wants() {
+		judged = append(judged, w.Name)
+		if verdicts[i] = keep>>(i%16)&1 == 1; verdicts[i] {
+			kept = append(kept, w.Name)
+		}
+	}
+	if c := filled(m); c.Method == "subscriptions/listen" && c.Target.Name != "" {
+		judged = append(judged, c.Target.Name)
+	}
+	if got := heard(body); !slices.Equal(got, judged) {
+		t.Fatalf("judged %q, encoding/json listens to %q", judged, got)
+	}
+	if m.Wants() == nil {
+		return
+	}
+	more := m.Trim(verdicts)
+	if got := heard(m.Encode(nil)); !slices.Equal(got, kept) {
+		t.Fatalf("kept %q, encoding/json listens to %q in %q", kept, got, m.Encode(nil))
+	}
+	if len(kept) > 0 && !more {
+		t.Fatalf("%q was kept, and nothing is asked for", kept)
+	}
+	if slices.Contains(verdicts, false) != !bytes.Equal(m.Encode(nil), body) {
+		t.Fatalf("cut %v, forwarded %q of %q", verdicts, m.Encode(nil), body)
+	}
 }
 
 func agreeOn(t *testing.T, m *mcp.Message, body []byte) {
@@ -156,105 +242,32 @@ func header(c *call.Call) http.Header {
 	return h
 }
 
-// seenBy returns the names of the tools that a client finds which folds case, takes the last of two names and reads events
-// the simplest way there is.
-func seenBy(text []byte, stream bool) []string {
-	messages := [][]byte{text}
-	if stream {
-		messages = nil
-		for event := range strings.SplitSeq(string(text), "\n\n") {
-			var data []string
-			for line := range strings.SplitSeq(event, "\n") {
-				if rest, ok := strings.CutPrefix(line, "data:"); ok {
-					data = append(data, strings.TrimPrefix(rest, " "))
-				}
-			}
-			messages = append(messages, []byte(strings.Join(data, "\n")))
-		}
-	}
-	var names []string
-	for _, message := range messages {
-		var m struct {
-			Result struct {
-				Tools []struct {
-					Name string `json:"name"`
-				} `json:"tools"`
-			} `json:"result"`
-		}
-		_ = json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(message, []byte("\xef\xbb\xbf")))).Decode(&m) // takes bytes after the value
-		for _, tool := range m.Result.Tools {
-			names = append(names, tool.Name)
-		}
-	}
-	return names
-}
-
-// FuzzReplies holds that a tool which a policy hides is seen by no client, whatever the server answers.
-func FuzzReplies(f *testing.F) {
-	for i, in := range []reply{
-		jsonReply(toolsResult), sseReply("data: " + toolsResult + "\n\n"), sseReply("\xef\xbb\xbfid: 1\rdata: " + toolsResult + "\r\r"),
-		{404, http.Header{"Content-Type": {"text/plain"}}, toolsResult}, jsonReply("[" + toolsResult + "]"),
-		jsonReply(strings.Replace(toolsResult, "tools", "Tools", 1)), jsonReply(strings.Replace(toolsResult, `"name":"wire"`, `"name":"read","Name":"wire"`, 1)),
-		{400, http.Header{}, `{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}`}, sseReply("data: " + toolsResult),
-		jsonReply(toolsResult + toolsResult), sseReply("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":{\"tools\":[{\"name\":\"wire\"}]}}\n\n"),
-		sseReply("event: close\nretry: 5\n\n: x\n\n"), jsonReply(asking(`{"method":"roots/list"}`)),
-	} {
-		f.Add(uint8(i), in.status, in.header.Get("Content-Type"), []byte(in.body))
-	}
-	f.Fuzz(func(t *testing.T, kind uint8, status int, contentType string, body []byte) {
-		m := []*request{listing(), modernListing(), get("text/event-stream", ""), listing().with(`"id":1`, `"id":"1"`)}[kind%4].message(t, mcp.Options{})
-		h := http.Header{}
-		if contentType != "" {
-			h["Content-Type"] = []string{contentType}
-		}
-		replies := m.Replies(status, h, bytes.NewReader(body))
-		if replies.Mode() == mcp.Passthrough {
-			return
-		}
-		items, _ := collect(replies)
-		var shown []byte
-		hide := map[string]bool{}
-		for _, it := range items {
-			if it.Reply != nil {
-				for _, i := range it.Reply.Items {
-					hide[i.Target.Name] = hide[i.Target.Name] || i.Target.Name != "read"
-				}
-			}
-		}
-		var hidden []string
-		for name, yes := range hide {
-			if yes {
-				hidden = append(hidden, name)
-			}
-		}
-		shown = []byte(relayed(items, hidden...))
-		for _, name := range seenBy(shown, replies.Stream()) {
-			if name != "read" {
-				t.Fatalf("a client sees %q in %q, of %q", name, shown, body)
-			}
-		}
-		for _, it := range items {
-			if it.Reply != nil && it.Reply.Final && it.Reply.Body != nil && it.Reply.Items == nil && !bytes.Equal(it.With(it.Reply.Body), it.Bytes()) {
-				t.Fatalf("replacing a body by itself: %q, want %q", it.With(it.Reply.Body), it.Bytes())
-			}
-		}
-	})
-}
-
+// FuzzMatches holds that what MCP alone has is never taken for anything else, whatever the headers and the path say.
 func FuzzMatches(f *testing.F) {
-	for _, s := range []string{legacyBody, modernBody, `[` + legacyBody + `]`, `{"jsonrpc`, "\xef\xbb\xbf{}", `{"jsonrpc":"2.0","method":"tools\/call"`, `"\`} {
+	for _, s := range []string{
+		legacyBody, modernBody, `[` + legacyBody + `]`, `{"jsonrpc`, "\xef\xbb\xbf{}", `{"jsonrpc":"2.0","method":"tools\/call"`, `"\`,
+		`{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t"}}`, `{"jsonrpc":"2.0","id":1,"method":"tasks/list"}`, `{"jsonrpc":"2.0","id":1,"method":"SendMessage"}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := legacy().unset("Mcp-Protocol-Version")
-		m, _ := mcp.Decode(&r.Request, body, mcp.Options{})
+		disguised := legacy().unset("Mcp-Protocol-Version").set("A2a-Version", "1.0")
+		disguised.Path = "/message:send"
+		shape, other := mcp.Classify(&r.Request, body), mcp.Classify(&disguised.Request, body)
+		if (shape == mcp.MCP) != (other == mcp.MCP) {
+			t.Fatalf("%q is %q, and %q under another header", body, shape, other)
+		}
+		m, _ := mcp.Decode(&r.Request, body, mcp.Options{Batches: true})
 		if m == nil {
-			_ = mcp.Matches(&r.Request, body) // must not panic
 			return
 		}
-		// What the table knows and nobody else has is recognised without headers.
-		if c := filled(m); strings.HasPrefix(c.Method, "tools/") && !mcp.Matches(&r.Request, body) {
-			t.Fatalf("%q passes as plain HTTP", body)
+		for _, part := range append(m.Parts(), m) {
+			c := filled(part)
+			known := strings.HasPrefix(c.Method, "tools/") || strings.HasPrefix(c.Method, "resources/") || c.Target.Kind == call.Task && c.Target.Name != ""
+			if known && shape != mcp.MCP {
+				t.Fatalf("%q passes as %q", body, shape)
+			}
 		}
 	})
 }

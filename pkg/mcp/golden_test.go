@@ -26,7 +26,8 @@ import (
 var update = flag.Bool("update", false, "write what the code does into the golden sections")
 
 // TestGolden runs every exchange of testdata: request is what a client of that revision sends, response what a server answers,
-// hide the names this caller may not see. call, items and relayed, or refusal, are what becomes of them.
+// hide the names this caller may not see; options are those of the route. call, parts, trimmed, items and relayed, or refusal,
+// are what becomes of them.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*/*.txtar")
 	if err != nil || len(files) < 20 {
@@ -74,7 +75,7 @@ func exchange(t *testing.T, sections map[string]string) map[string]string {
 	path, query, _ := strings.Cut(target[1], "?")
 	h := &call.Request{Method: target[0], Path: path, Query: query, Host: header.Get("Host"), Header: header}
 	delete(header, "Host")
-	m, refusal := mcp.Decode(h, []byte(body), mcp.Options{Style: mcp.Style(strings.TrimSpace(sections["style"]))})
+	m, refusal := mcp.Decode(h, []byte(body), parseOptions(t, sections))
 	got := map[string]string{}
 	if refusal != nil {
 		got["refusal"] = showResponse(refusal) + "reason: " + refusal.Reason + "\n"
@@ -86,6 +87,13 @@ func exchange(t *testing.T, sections map[string]string) map[string]string {
 	if string(m.Encode(nil)) != body {
 		t.Errorf("Encode(nil) = %s, want the bytes as they came", m.Encode(nil))
 	}
+	hidden := strings.Fields(sections["hide"])
+	for _, part := range m.Parts() {
+		got["parts"] += showCall(t, filled(part))
+	}
+	if m.Wants() != nil {
+		got["trimmed"] = trimmed(m, hidden)
+	}
 	if sections["response"] == "" {
 		return got
 	}
@@ -96,11 +104,36 @@ func exchange(t *testing.T, sections map[string]string) map[string]string {
 	}
 	items, fault := collect(m.Replies(status, header, strings.NewReader(body)))
 	got["items"] = showItems(t, items)
-	got["relayed"] = strings.TrimSuffix(relayed(items, strings.Fields(sections["hide"])...), "\n") + "\n"
+	got["relayed"] = strings.TrimSuffix(relayed(items, hidden...), "\n") + "\n"
 	if fault != nil {
 		got["fault"] = fault.Error() + "\n"
 	}
 	return got
+}
+
+func parseOptions(t *testing.T, sections map[string]string) mcp.Options {
+	o := mcp.Options{Style: mcp.Style(strings.TrimSpace(sections["style"]))}
+	for line := range strings.Lines(sections["options"]) {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name {
+		case "batches":
+			o.Batches = true
+		case "assumed":
+			o.Assumed = mcp.ParseVersion(value)
+		default:
+			t.Fatalf("no such option: %s", line)
+		}
+	}
+	return o
+}
+
+// trimmed is what a subscription becomes without the hidden names.
+func trimmed(m *mcp.Message, hidden []string) string {
+	keep := make([]bool, len(m.Wants()))
+	for i, w := range m.Wants() {
+		keep[i] = !slices.Contains(hidden, w.Name)
+	}
+	more := m.Trim(keep)
+	return fmt.Sprintf("%s\nasks more: %t\n", m.Encode(nil), more)
 }
 
 func parseHTTP(t *testing.T, text string) (start string, header http.Header, body string) {
@@ -118,7 +151,7 @@ func showCall(t *testing.T, c *call.Call) string {
 	out := map[string]any{"protocol": c.Protocol, "direction": c.Direction, "method": c.Method, "intent": c.Intent}
 	for name, v := range map[string]string{
 		"version": c.Version, "session": c.Session, "target.kind": string(c.Target.Kind), "target.name": c.Target.Name,
-		"trace.parent": c.Trace.Parent, "trace.state": c.Trace.State,
+		"trace.parent": c.Trace.Parent, "trace.state": c.Trace.State, "trace.link": c.Trace.Link,
 	} {
 		if v != "" {
 			out[name] = v
@@ -150,7 +183,14 @@ func showItems(t *testing.T, items []*mcp.Item) string {
 	var b strings.Builder
 	for _, it := range items {
 		r := it.Reply
-		if r == nil {
+		switch uri, ok := it.Endpoint(); {
+		case ok:
+			fmt.Fprintf(&b, "endpoint %s\n", uri)
+			continue
+		case it.Batch() != nil:
+			fmt.Fprintf(&b, "array\n%s", showItems(t, it.Batch()))
+			continue
+		case r == nil:
 			b.WriteString("control\n")
 			continue
 		}
@@ -167,6 +207,12 @@ func showItems(t *testing.T, items []*mcp.Item) string {
 		b.WriteByte('\n')
 		for _, asks := range r.Asks {
 			fmt.Fprintf(&b, "  asks %s\n", strings.ReplaceAll(strings.TrimSpace(showCall(t, asks)), "\n", "\n  "))
+		}
+		for _, link := range r.Links {
+			fmt.Fprintf(&b, "  links to %s\n", link.URI)
+		}
+		if h, ok := it.Handshake(); ok {
+			fmt.Fprintf(&b, "  handshake of %s, client %v, server %v\n", h.Version, h.Client, h.Server)
 		}
 		for _, i := range r.Items {
 			fmt.Fprintf(&b, "  %s %q faulty=%t %s\n", i.Target.Kind, i.Target.Name, i.Faulty, r.Body[i.Start:i.End])

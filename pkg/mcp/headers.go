@@ -106,15 +106,18 @@ func (m *Message) checkBody(body []byte) *Response {
 	return nil
 }
 
+// plainJSON reports whether a body is labelled as JSON, and as nothing but that.
 func plainJSON(lines []string) bool {
+	return len(lines) == 1 && (lines[0] == "application/json" || labelled(lines, "application/json"))
+}
+
+// labelled reports whether a body has one media type, in UTF-8.
+func labelled(lines []string, want string) bool {
 	if len(lines) != 1 {
 		return false
 	}
-	if lines[0] == "application/json" {
-		return true
-	}
 	media, params, err := mime.ParseMediaType(lines[0])
-	if err != nil || media != "application/json" {
+	if err != nil || media != want {
 		return false
 	}
 	for name, value := range params {

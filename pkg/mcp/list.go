@@ -1,6 +1,8 @@
 package mcp
 
 import (
+	"strings"
+
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/jsonrpc"
 )
@@ -47,27 +49,21 @@ func (m *Message) items(o jsonrpc.Object) (items []call.Item, err error) {
 	return items, nil
 }
 
-// entries names the elements of a list that begins at offset base. Two with one name are both faulty: a client takes one of
-// them, and nobody knows which.
+// entries names the elements of a list that begins at offset base. Two may have one name: it gets one verdict, so that a client
+// sees both or neither (contract 13.113).
 func entries(elements []jsonrpc.Member, base int, kind call.Kind, member string) []call.Item {
 	items := make([]call.Item, len(elements))
-	seen := make(map[string]int, len(elements))
 	for i, e := range elements {
 		it := &items[i]
 		it.Start, it.End = base+e.Start, base+e.End
 		it.Target.Kind = kind
 		o, _ := jsonrpc.Members(e.Value)
 		name, ok := o.String(member)
-		if !ok || o.Twin(member) != "" {
+		if !ok || o.Twin(member) != "" || strings.ContainsRune(name, 0) { // where some readers stop
 			it.Faulty = true
 			continue
 		}
 		it.Target.Name = name
-		if first, twice := seen[name]; twice {
-			it.Faulty, items[first].Faulty = true, true
-			continue
-		}
-		seen[name] = i
 	}
 	return items
 }

@@ -51,7 +51,7 @@ type Method struct {
 
 	in   nameIn
 	args argsIn
-	list string // the array in the result of a list
+	list string // the array of names in its result, which is cut for each caller
 }
 
 const (
@@ -84,7 +84,7 @@ var table = [...]Method{
 	{Name: "tasks/update", From: Client, Since: V2607, Extension: extTasks, Intent: call.Use, Kind: call.Task, in: inTaskID, Mirrored: true},
 	{Name: "skills/list", From: Client, Since: V2607, Extension: extSkills, Intent: call.List, Kind: call.Skill, list: "skills"},
 	{Name: "skills/get", From: Client, Since: V2607, Extension: extSkills, Intent: call.Use, Kind: call.Skill, in: inURI},
-	{Name: "resources/directory/read", From: Client, Since: V2607, Extension: extSkills, Intent: call.Use, Kind: call.Resource, in: inURI},
+	{Name: "resources/directory/read", From: Client, Since: V2607, Extension: extSkills, Intent: call.Use, Kind: call.Resource, in: inURI, list: "resources"},
 	{Name: "sampling/createMessage", From: Server, Since: V2024, Until: V2511, Intent: call.Use, args: inParams},
 	{Name: "elicitation/create", From: Server, Since: V2506, Until: V2511, Intent: call.Use, args: inParams},
 	{Name: "roots/list", From: Server, Since: V2024, Until: V2511, Intent: call.Use},

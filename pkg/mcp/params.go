@@ -27,6 +27,7 @@ var paramNames = []string{
 // named is what the params of a message name.
 type named struct {
 	target call.Target
+	wants  []call.Target // instead of target, if each needs a verdict of its own
 	args   jsontext.Value
 }
 
@@ -42,7 +43,6 @@ const (
 	badShape  paramFault = iota // a member is missing or of another type
 	badText                     // NUL: some readers stop there
 	twoWays                     // MCP and another protocol would read different things
-	unjudged                    // understood, but more than one verdict would be needed
 	otherCase                   // a member differs from a known one by case only
 )
 
@@ -50,10 +50,14 @@ func bad(text string) *paramError { return &paramError{badShape, text} }
 
 // read finds the target and the arguments in params; raw is the text of params.
 func (row *Method) read(params jsonrpc.Object, raw jsontext.Value, v Version) (n named, err *paramError) {
-	if !row.gone(params, v) {
-		if n.target, err = row.readTarget(params); err != nil {
-			return named{}, err
-		}
+	switch {
+	case row.in == inSubscribing:
+		n, err = listenTargets(params.Get("notifications"))
+	case !row.gone(params, v):
+		n.target, err = row.readTarget(params)
+	}
+	if err != nil {
+		return named{}, err
 	}
 	n.args, err = row.readArgs(params, raw, v)
 	return n, err
@@ -75,8 +79,6 @@ func (row *Method) readTarget(params jsonrpc.Object) (call.Target, *paramError) 
 		return taskTarget(params)
 	case inRef:
 		return refTarget(params.Get("ref"))
-	case inSubscribing:
-		return listenTarget(params.Get("notifications"))
 	}
 	return call.Target{}, nil
 }
@@ -146,57 +148,4 @@ func refTarget(v jsontext.Value) (call.Target, *paramError) {
 		return target(ref, call.Resource, "uri", maxURI)
 	}
 	return call.Target{}, bad("ref names neither one prompt nor one resource")
-}
-
-// listenTarget reads what a listener wants to hear of. Kinds of lists name nothing; one resource or one task is the target;
-// more would need a verdict each.
-func listenTarget(v jsontext.Value) (call.Target, *paramError) {
-	if v == nil {
-		return call.Target{}, nil
-	}
-	wanted, ok := jsonrpc.Members(v)
-	if !ok {
-		return call.Target{}, bad("notifications is not an object")
-	}
-	if wanted.Twin("resourceSubscriptions", "taskIds") != "" {
-		return call.Target{}, &paramError{otherCase, "a notifications member differs from a known one by case only"}
-	}
-	var found []call.Target
-	for _, f := range [...]struct {
-		member string
-		kind   call.Kind
-		limit  int
-	}{{"resourceSubscriptions", call.Resource, maxURI}, {"taskIds", call.Task, maxName}} {
-		targets, err := targetList(wanted.Get(f.member), f.kind, f.member, f.limit)
-		if err != nil {
-			return call.Target{}, err
-		}
-		found = append(found, targets...)
-	}
-	switch len(found) {
-	case 0:
-		return call.Target{}, nil
-	case 1:
-		return found[0], nil
-	}
-	return call.Target{}, &paramError{unjudged, "a subscription to several resources or tasks"}
-}
-
-func targetList(v jsontext.Value, kind call.Kind, member string, limit int) ([]call.Target, *paramError) {
-	if v == nil {
-		return nil, nil
-	}
-	elements, ok := jsonrpc.Elements(v)
-	if !ok {
-		return nil, bad(member + " is not an array")
-	}
-	var targets []call.Target
-	for _, e := range elements {
-		t, err := target(jsonrpc.Object{{Name: member, Value: e.Value}}, kind, member, limit)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, t)
-	}
-	return targets, nil
 }

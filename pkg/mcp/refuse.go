@@ -83,17 +83,28 @@ func formOf(c call.Code) form {
 }
 
 // Deny renders a policy refusal for what this message is (contract sections 7 and 8): a request gets an error with its own
-// id, a notification the 202 that no client minds, a stream or the end of a session a 405.
+// id, a notification the 202 that no client minds, a stream or the end of a session a 405. A batch gets an array with an error
+// for each request in it.
 func (m *Message) Deny(d Denial) *Response {
+	waiting := m.waiting()
 	switch {
-	case m.rpc == nil:
+	case m.rpc == nil && m.batch == nil:
 		return m.denyBodiless(d)
-	case !m.answered():
+	case len(waiting) == 0:
 		return &Response{Status: http.StatusAccepted, Header: http.Header{}, Code: d.Code}
 	}
-	r := m.reply(m.denialStatus(d), d.Code, m.denial(d))
+	r := m.reply(waiting[0].denialStatus(d), d.Code, m.say(waiting, func(w *Message) []byte { return w.denial(d) }))
 	m.decorate(r, d)
 	return r
+}
+
+// Instead returns the message to forward in place of a client's answer that was refused, so that the server does not wait for
+// it for ever (contract 6.5). It is nil for every other message, and for an answer to nothing.
+func (m *Message) Instead() []byte {
+	if m.rpc == nil || m.rpc.Kind != jsonrpc.Response || m.rpc.ID == nil {
+		return nil
+	}
+	return jsonrpc.AppendError(nil, m.rpc.ID, codeDenied, formOf(call.EntitlementDenied).text, nil)
 }
 
 // denyBodiless answers a request that has no message. 405 tells a client that there is no stream here; it goes on without.
@@ -136,7 +147,15 @@ func hidden(c call.Code) bool {
 }
 
 // unnamed reports whether d refuses a method as such.
-func (m *Message) unnamed(d Denial) bool { return hidden(d.Code) && m.target.Name == "" }
+func (m *Message) unnamed(d Denial) bool { return hidden(d.Code) && m.named().Name == "" }
+
+// named is what the message asks for, as far as a refusal speaks of it: of several things the first.
+func (m *Message) named() call.Target {
+	if len(m.wants) > 0 {
+		return m.wants[0]
+	}
+	return m.target
+}
 
 func (m *Message) denialStatus(d Denial) int {
 	switch {
@@ -190,8 +209,8 @@ func (d Denial) data() jsontext.Value {
 
 // masked is what a server says of a name it does not have. It depends on nothing but the request.
 func (m *Message) masked() []byte {
-	name, code := m.target.Name, jsonrpc.CodeInvalidParams
-	switch m.target.Kind {
+	name, code := m.named().Name, jsonrpc.CodeInvalidParams
+	switch m.named().Kind {
 	case call.Tool:
 		return jsonrpc.AppendError(nil, m.rpc.ID, code, "Unknown tool: "+name, nil)
 	case call.Prompt:
@@ -219,19 +238,23 @@ func (m *Message) toolError(text string, d Denial) []byte {
 
 // Unavailable says that no endpoint answered; status is 503 or 504.
 func (m *Message) Unavailable(status int) *Response {
-	if !m.answered() {
+	waiting := m.waiting()
+	if len(waiting) == 0 {
 		return m.refuseText(status, call.UpstreamUnavailable, "")
 	}
 	f := formOf(call.UpstreamUnavailable)
-	return m.reply(status, call.UpstreamUnavailable, jsonrpc.AppendError(nil, m.rpc.ID, f.code, f.text, nil))
+	return m.reply(status, call.UpstreamUnavailable, m.say(waiting, func(w *Message) []byte {
+		return jsonrpc.AppendError(nil, w.rpc.ID, f.code, f.text, nil)
+	}))
 }
 
 // Faulty replaces an answer that no client may see, when nothing of it was written yet.
 func (m *Message) Faulty() *Response {
-	if !m.answered() {
+	waiting := m.waiting()
+	if len(waiting) == 0 {
 		return m.refuseText(http.StatusBadGateway, call.UpstreamUnavailable, "")
 	}
-	return m.reply(http.StatusOK, call.UpstreamUnavailable, m.fault())
+	return m.reply(http.StatusOK, call.UpstreamUnavailable, m.say(waiting, (*Message).fault))
 }
 
 func (m *Message) fault() []byte {

@@ -40,7 +40,8 @@ type Replies struct {
 	fault  error // what is already wrong with the head
 	body   io.Reader
 	seq    int
-	opened bool // an endpoint event was seen
+	opened bool   // an endpoint event was seen
+	done   uint64 // which parts of a batch were answered; there are no more than maxParts
 }
 
 // Replies looks at an answer's head and prepares to read its body. It reads nothing yet.
@@ -55,9 +56,11 @@ func (m *Message) Replies(status int, h http.Header, body io.Reader) *Replies {
 		r.fault = faulty("Content-Type cannot be read in one way")
 	case media == "text/event-stream":
 		r.stream = true
+	case says(h, "text/event-stream"): // in a longer name or a parameter, where some clients find it
+		r.fault = faulty("Content-Type cannot be read in one way")
 	case r.success() && m.streams() && status != http.StatusAccepted:
 		r.fault = faulty("no event stream where one was asked for")
-	case m.plain, r.success() && media != "" && !strings.Contains(media, "json"):
+	case m.plain, r.success() && media != "" && !says(h, "json"):
 		// A client that got 200 and another type gives up. Of an error status some read the body whatever its type.
 		r.mode = Passthrough
 		return r
@@ -70,6 +73,11 @@ func (m *Message) Replies(status int, h http.Header, body io.Reader) *Replies {
 		r.fault = faulty("charset is not utf-8")
 	}
 	return r
+}
+
+// says reports whether a text is anywhere in the Content-Type: some clients look no closer.
+func says(h http.Header, text string) bool {
+	return strings.Contains(strings.ToLower(h.Get("Content-Type")), text)
 }
 
 func mediaType(lines []string) (media, charset string, ok bool) {
@@ -113,15 +121,27 @@ func (r *Replies) All() iter.Seq2[*Item, error] {
 
 // Item is one thing to relay.
 type Item struct {
-	Reply *call.Reply // nil if it carries no message: priming, retry, a comment, an error page
-	m     *Message
-	event *sse.Event // nil for a body
-	rpc   *jsonrpc.Message
-	raw   []byte
+	Reply    *call.Reply // nil if it carries no message, or several: priming, retry, a comment, an error page, a Batch
+	m        *Message    // that it answers, or in answer to which it came
+	event    *sse.Event  // nil for a body, and within an array
+	rpc      *jsonrpc.Message
+	raw      []byte
+	batch    []*Item // of an array
+	dropped  bool    // of an array: not all of its elements are in batch
+	endpoint string  // of an endpoint event
 }
 
-// Bytes returns what to write for the item as it is: a body as it came, an event in the one form every client reads.
+// Resumable reports whether a client that has seen the item can ask for what follows it, should the stream break off.
+func (it *Item) Resumable() bool {
+	return it.event != nil && it.event.HasID && it.event.ID != "" && !it.m.version.Modern()
+}
+
+// Bytes returns what to write for the item as it is: a body as it came, an event in the one form every client reads, the text
+// of an element of a Batch.
 func (it *Item) Bytes() []byte {
+	if it.dropped {
+		return it.Join(it.texts())
+	}
 	if it.event == nil {
 		return it.raw
 	}
@@ -139,8 +159,8 @@ func (it *Item) With(body []byte) []byte {
 		text = it.rpc.WithParams(body)
 	case it.Reply.Err != nil:
 		text = it.rpc.WithError(body)
-	case it.m.version.Modern() && it.Reply.Items != nil:
-		text = it.rpc.WithResult(private(body))
+	case it.Reply.Items != nil:
+		text = it.rpc.WithResult(it.m.private(body))
 	default:
 		text = it.rpc.WithResult(body)
 	}
@@ -158,40 +178,101 @@ func (r *Replies) fill(it *Item, rpc *jsonrpc.Message) error {
 	it.Reply = &call.Reply{Seq: r.seq, Final: true, Body: rpc.Result, Err: rpc.Error}
 	r.seq++
 	if rpc.Result == nil {
-		return nil
+		return it.m.readError(it.Reply, rpc.Error)
 	}
 	o, ok := jsonrpc.Members(rpc.Result)
 	if !ok {
 		return faulty("a result that is not an object")
 	}
-	var err error
-	if it.Reply.Asks, err = r.m.inputRequests(o); err != nil {
+	if err := it.m.readResult(it.Reply, o); err != nil {
 		return err
 	}
-	it.Reply.Items, err = r.m.items(o)
+	var err error
+	if it.Reply.Items, err = it.m.items(o); err != nil || it.Reply.Items == nil {
+		return err
+	}
+	it.Reply.Shared, err = it.m.shared(o)
 	return err
 }
 
-// Cut returns the bytes that end an answer early with an error the caller can match to its request; nothing if no request
-// waits for one. A Denial of UpstreamUnavailable stands for a faulty or broken answer.
-func (m *Message) Cut(r *Replies, d Denial) []byte {
-	if !m.answered() {
-		return nil
+// readResult finds what a result puts before a client or a person.
+func (m *Message) readResult(reply *call.Reply, o jsonrpc.Object) error {
+	switch {
+	case !m.answered():
+	case m.method.Name == "initialize" && o.Twin("protocolVersion", "capabilities") != "":
+		return faulty("a handshake with a member that differs from a known one by case only")
+	case m.method.Name == "tasks/get":
+		return m.readTask(reply, o)
 	}
-	text := m.fault()
-	if d.Code != call.UpstreamUnavailable {
-		text = m.denial(d)
-	}
-	if r.stream {
-		return asEvent(text)
-	}
-	return text
+	return m.readContent(reply, o)
 }
 
-// private marks a modern list as meant for one caller (2026-07-28, server/utilities/caching).
-func private(result jsontext.Value) jsontext.Value {
+// readContent finds the requests in a result, and the links.
+func (m *Message) readContent(reply *call.Reply, o jsonrpc.Object) error {
+	asks, err := m.inputRequests(o)
+	if err != nil {
+		return err
+	}
+	found, err := links(o)
+	reply.Asks, reply.Links = append(reply.Asks, asks...), append(reply.Links, found...)
+	return err
+}
+
+// readTask reads a task, which may hold the result or the error that the call it stands for would have had (SEP-2663).
+func (m *Message) readTask(reply *call.Reply, o jsonrpc.Object) error {
+	if err := m.readContent(reply, o); err != nil || !m.version.Modern() {
+		return err
+	}
+	if o.Twin("result", "error") != "" {
+		return faulty("a task with a member that differs from a known one by case only")
+	}
+	if result, ok := jsonrpc.Members(o.Get("result")); ok {
+		if err := m.readContent(reply, result); err != nil {
+			return err
+		}
+	}
+	return m.readError(reply, o.Get("error"))
+}
+
+// Cut returns the bytes that end an answer early with an error for each request of the caller's that has no response yet;
+// nothing if none waits for one. A Denial of UpstreamUnavailable stands for a faulty or broken answer.
+func (m *Message) Cut(r *Replies, d Denial) []byte {
+	text := func(w *Message) []byte { return w.denial(d) }
+	if d.Code == call.UpstreamUnavailable {
+		text = (*Message).fault
+	}
+	waiting := r.waiting()
+	if len(waiting) == 0 {
+		return nil
+	}
+	if !r.stream {
+		return m.say(waiting, text)
+	}
+	var events []byte
+	for _, w := range waiting {
+		events = append(events, asEvent(text(w))...)
+	}
+	return events
+}
+
+// shared reports whether a cache may show a list to other callers: any modern one that does not say otherwise.
+func (m *Message) shared(result jsonrpc.Object) (bool, error) {
+	if result.Twin("cacheScope") != "" {
+		return false, faulty("a result member differs from cacheScope by case only")
+	}
+	scope, _ := result.String("cacheScope")
+	return m.scoped(result) && scope != "private", nil
+}
+
+// scoped reports whether a list says for whom it is (2026-07-28, server/utilities/caching). That of a directory need not.
+func (m *Message) scoped(result jsonrpc.Object) bool {
+	return m.version.Modern() && (m.method == nil || m.method.Intent == call.List || result.Find("cacheScope") != nil)
+}
+
+// private marks a list as meant for one caller.
+func (m *Message) private(result jsontext.Value) jsontext.Value {
 	o, ok := jsonrpc.Members(result)
-	if !ok {
+	if !ok || !m.scoped(o) {
 		return result
 	}
 	return o.Set(result, "cacheScope", []byte(`"private"`))

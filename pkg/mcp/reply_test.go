@@ -107,7 +107,9 @@ func TestReplies(t *testing.T) {
 		{"013_111_input_requests_twin", modern(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"InputRequests":{"a":{}}}}`), "", "a member differs from inputRequests by case only"},
 		{"013_111_task_notification", modern(), sseReply(`data: {"jsonrpc":"2.0","method":"notifications/tasks","params":{"inputRequests":{"a":{}}}}` + "\n\n"), "", "an input request without exactly one method"},
 		{"013_113_name_no_string", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":1},{"name":"read"},{},"x",null]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"}]}}`, ""},
-		{"013_113_two_of_one_name", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name":"list"},{"na\u006de":"r\u0065ad"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"list"}]}}`, ""},
+		{"013_113_two_of_an_allowed_name", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name":"list"},{"na\u006de":"r\u0065ad"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"},{"name":"list"},{"na\u006de":"r\u0065ad"}]}}`, ""},
+		{"013_113_two_of_a_denied_name", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"wire"},{"name":"list"},{"na\u006de":"w\u0069re"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"list"}]}}`, ""},
+		{"013_113_name_with_nul", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read\u0000"},{"name":"read"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read"}]}}`, ""},
 		{"013_113_name_twin", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"read","Name":"wire"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}`, ""},
 		{"013_115_empty_cursor", listing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"","tools":[{"name":"wire"}]}}`), `{"jsonrpc":"2.0","id":1,"result":{"nextCursor":"","tools":[]}}`, ""},
 		{"modern_list_private", modernListing(), jsonReply(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"wire"}],"cacheScope": "public" }}`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[],"cacheScope": "private" }}`, ""},
@@ -301,6 +303,28 @@ func TestInputRequests(t *testing.T) {
 		}
 		if got := items[0].Answer(); got != nil {
 			t.Errorf("%s: answered %s, but nobody waits for one", tt.name, got)
+		}
+	}
+}
+
+// A client can ask for what follows an event with an id, in the eras that have ids.
+func TestResumable(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		r    *request
+		in   reply
+		want bool
+	}{
+		{"id", legacy(), sseReply("id: 4\ndata: " + emptyResult + "\n\n"), true},
+		{"priming", legacy(), sseReply("id: 4\ndata:\n\n"), true},
+		{"no_id", legacy(), sseReply("data: " + emptyResult + "\n\n"), false},
+		{"empty_id", legacy(), sseReply("id:\ndata: " + emptyResult + "\n\n"), false},
+		{"modern", modern(), sseReply("id: 4\ndata: " + emptyResult + "\n\n"), false},
+		{"body", legacy(), jsonReply(emptyResult), false},
+	} {
+		items, err := collect(tt.in.to(tt.r.message(t, mcp.Options{})))
+		if err != nil || len(items) != 1 || items[0].Resumable() != tt.want {
+			t.Errorf("%s: %d items, %v; want one, resumable %t", tt.name, len(items), err, tt.want)
 		}
 	}
 }

@@ -54,8 +54,6 @@ func (m *Message) refuseParams(err *paramError) *Response {
 		return m.invalidParams(http.StatusBadRequest, err.text)
 	case twoWays, otherCase:
 		return m.ambiguous(err.text)
-	case unjudged:
-		return m.methodDenied(call.EntitlementDenied, err.text)
 	}
 	status := http.StatusOK
 	if m.version.Modern() {

@@ -9,21 +9,26 @@ import (
 // maxTraceState is the length W3C Trace Context asks to propagate at least (section 3.3.1.5).
 const maxTraceState = 512
 
-// trace takes the trace context from the message's metadata (SEP-414), else from the HTTP header. Malformed values are
-// ignored, never refused (contract 15.5).
+// trace takes the trace context from the message's metadata (SEP-414), else from the HTTP header, which is the link where it
+// says something else. Malformed values are ignored, never refused (contract 15.5).
 func (m *Message) trace() call.Trace {
 	parent, _ := m.meta.String("traceparent")
 	state, _ := m.meta.String("tracestate")
-	if !validParent(parent) {
-		parent, state = only(m.head.Header, "Traceparent"), only(m.head.Header, "Tracestate")
+	carrier := only(m.head.Header, "Traceparent")
+	if !validParent(carrier) {
+		carrier = ""
 	}
 	if !validParent(parent) {
-		return call.Trace{}
+		parent, state = carrier, only(m.head.Header, "Tracestate")
 	}
-	if len(state) > maxTraceState {
-		state = ""
+	t := call.Trace{Parent: parent}
+	if len(state) <= maxTraceState && parent != "" {
+		t.State = state
 	}
-	return call.Trace{Parent: parent, State: state}
+	if carrier != parent {
+		t.Link = carrier
+	}
+	return t
 }
 
 func only(h http.Header, name string) string {
