@@ -6,6 +6,7 @@ import (
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
 	"waymark.dev/waypoint/pkg/mesh/static"
+	"waymark.dev/waypoint/pkg/policy/urls"
 )
 
 // check looks at the objects together, after each was read by itself.
@@ -14,6 +15,7 @@ func (l *loader) check() {
 		return
 	}
 	view := l.checkMesh()
+	l.checkURLHosts()
 	for _, p := range l.config.Policies {
 		l.checkTargets(p, view)
 	}
@@ -45,6 +47,18 @@ func (l *loader) checkMesh() *static.View {
 		l.problems = append(l.problems, l.first[f.Object].problem(f.Field, "%s", f.Text))
 	}
 	return view
+}
+
+// checkURLHosts reads the hosts that objects list as the stage will that judges by them.
+func (l *loader) checkURLHosts() {
+	for _, o := range l.objects {
+		if o.Kind != kindService && o.Kind != kindWorkload {
+			continue
+		}
+		if _, err := urls.New(urls.Options{Hosts: static.URLHosts(o.Annotations)}); err != nil {
+			l.problems = append(l.problems, o.problem(join("metadata.annotations", static.AnnURLHosts), "%v", err))
+		}
+	}
 }
 
 // checkTargets reports a policy that cannot take effect: what it names is not there, or not behind this waypoint.

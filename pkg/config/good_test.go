@@ -70,6 +70,9 @@ func rendered(t testing.TB, c *config.Config) string {
 	}
 	for _, a := range view.Attached() {
 		fmt.Fprintf(&out, "%s as %s %q\n", a.Object, a.Service, a.Service.Hostname)
+		if a.URLHosts != nil {
+			fmt.Fprintf(&out, "  may send people to %q\n", a.URLHosts)
+		}
 		for _, d := range a.Ports {
 			renderPort(&out, d)
 		}
@@ -88,7 +91,11 @@ func rendered(t testing.TB, c *config.Config) string {
 }
 
 func renderPort(out *strings.Builder, d *mesh.Destination) {
-	fmt.Fprintf(out, "  port %d %s %s\n", d.Service.Port, d.Protocol, d.Mode)
+	fmt.Fprintf(out, "  port %d %s %s", d.Service.Port, d.Protocol, d.Mode)
+	if d.Batches {
+		out.WriteString(" with batches")
+	}
+	out.WriteByte('\n')
 	for _, e := range d.Endpoints {
 		fmt.Fprintf(out, "    %s", e.Address)
 		if e.Tunnel.IsValid() {

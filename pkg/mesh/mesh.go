@@ -50,9 +50,11 @@ const DefaultMaxBody = 4 << 20
 type Destination struct {
 	Service  call.Service
 	Protocol Protocol
+	HTTP2    bool // an agent protocol on a port whose backend speaks HTTP/2 only
 	Mode     Mode
 	MaxBody  int64  // bytes of a request's body; more is refused
 	Style    string // how a refusal of a named target looks: masked, explained or result (contract mcp-a2a, section 7)
+	Batches  bool   // arrays of messages are read where MCP 2025-03-26 is spoken (contract mcp-a2a, section 4.4)
 
 	Endpoints []Endpoint
 	Choice    Choice // nil chooses at random

@@ -12,11 +12,13 @@ import (
 func TestProtocolOf(t *testing.T) {
 	for in, want := range map[string]mesh.Protocol{
 		"": mesh.Unknown, "MCP": mesh.MCP, "mcp": mesh.MCP, "agentgateway.dev/mcp": mesh.MCP, "kgateway.dev/MCP-sse": mesh.MCP,
+		"agentgateway.dev/mcp-sse": mesh.MCP, "kgateway.dev/mcp": mesh.MCP, "kgateway.dev/mcp-sse": mesh.MCP,
 		"kgateway.dev/a2a": mesh.A2A, "agentgateway.dev/a2a": mesh.A2A, "a2a": mesh.A2A,
 		"kubernetes.io/h2c": mesh.HTTP2, "kubernetes.io/ws": mesh.HTTP, "kubernetes.io/wss": mesh.TLS,
 		"http": mesh.HTTP, "HTTP2": mesh.HTTP2, "grpc": mesh.GRPC, "grpc-web": mesh.HTTP, "https": mesh.TLS, "tls": mesh.TLS,
 		"tcp": mesh.TCP, "redis": mesh.TCP, "mongo": mesh.TCP, "mysql": mesh.TCP,
 		"udp": mesh.Unknown, "example.com/mcp": mesh.Unknown, "mcp ": mesh.Unknown,
+		"agentgateway.dev/mcp-path": mesh.Unknown, "agentgateway.dev/": mesh.Unknown, "kagent.dev/mcp": mesh.Unknown,
 	} {
 		if got := mesh.ProtocolOf(in); got != want {
 			t.Errorf("ProtocolOf(%q) = %v, want %v", in, got, want)

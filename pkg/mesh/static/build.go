@@ -49,7 +49,9 @@ func (b *builder) addWorkload(o *Workload) {
 	b.workloads = append(b.workloads, w)
 	if w.attached && b.own(r, "spec.address", w.addr.String()) {
 		b.view.workloads[w.addr] = w
-		b.view.attached = append(b.view.attached, Attached{Object: w.object, Service: w.service(), Address: w.addr})
+		b.view.attached = append(b.view.attached, Attached{
+			Object: w.object, Service: w.service(), Address: w.addr, URLHosts: w.options.urlHosts,
+		})
 	}
 }
 
@@ -107,7 +109,10 @@ func (b *builder) attach(s *service, i int, places []*place) {
 		return
 	}
 	name, _, _ := strings.Cut(s.hosts[i], ".")
-	at := Attached{Object: s.object, Service: call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]}}
+	at := Attached{
+		Object: s.object, Service: call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]},
+		URLHosts: s.options.urlHosts,
+	}
 	ports := map[uint16]*mesh.Destination{}
 	for _, q := range s.ports {
 		d := &mesh.Destination{Service: at.Service, Choice: b.Choice}

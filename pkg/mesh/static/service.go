@@ -145,11 +145,9 @@ func readSANs(r report, names []string) []identity.ID {
 }
 
 func (s *service) checkAnnotatedPorts(r report) {
-	for number := range s.options.onPort {
-		if !slices.ContainsFunc(s.ports, func(p port) bool { return p.number == number }) {
-			r.add(annotation(AnnProtocol), "port %d is not a port of the service", number)
-		}
-	}
+	s.options.protocol.check(r, AnnProtocol, s.ports)
+	s.options.mode.check(r, AnnMode, s.ports)
+	s.options.batches.check(r, AnnBatches, s.ports)
 }
 
 // checkScope reports what of a ServiceEntry would have to be ignored.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -190,6 +191,122 @@ func TestAttached(t *testing.T) {
 	}
 }
 
+// What a port carries and how it is judged, by the annotations of its object: several ports of one service differ.
+func TestPortAnnotations(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		annotations map[string]string
+		want        string // of the ports 80 (http), 8080 (declares nothing), 9000 (tcp) and 53 (declares nothing)
+	}{
+		{"none", nil, "http auto false, unknown auto false, tcp auto false, tcp auto false"},
+		{"protocol of every port", map[string]string{"waymark.dev/protocol": "mcp"}, "mcp enforce false, mcp enforce false, mcp enforce false, mcp enforce false"},
+		{"protocol by port", map[string]string{"waymark.dev/protocol": "80=mcp,8080=a2a,9000=http"}, "mcp enforce false, a2a enforce false, http auto false, tcp auto false"},
+		{"published values", map[string]string{"waymark.dev/protocol": "80=agentgateway.dev/mcp,8080=kgateway.dev/a2a,9000=kgateway.dev/mcp-sse"},
+			"mcp enforce false, a2a enforce false, mcp enforce false, tcp auto false"},
+		{"published value for every port", map[string]string{"waymark.dev/protocol": "agentgateway.dev/mcp-sse"},
+			"mcp enforce false, mcp enforce false, mcp enforce false, mcp enforce false"},
+		{"mode of every port", map[string]string{"waymark.dev/mode": "observe"}, "http observe false, unknown observe false, tcp observe false, tcp observe false"},
+		{"mode by port", map[string]string{"waymark.dev/mode": "80=enforce,8080=observe"}, "http enforce false, unknown observe false, tcp auto false, tcp auto false"},
+		{"mode by port over protocols", map[string]string{"waymark.dev/protocol": "80=mcp,8080=mcp", "waymark.dev/mode": "80=auto"},
+			"mcp auto false, mcp enforce false, tcp auto false, tcp auto false"},
+		{"batches", map[string]string{"waymark.dev/mcp-batches": "true"}, "http auto true, unknown auto true, tcp auto true, tcp auto true"},
+		{"no batches", map[string]string{"waymark.dev/mcp-batches": "false"}, "http auto false, unknown auto false, tcp auto false, tcp auto false"},
+		{"batches by port", map[string]string{"waymark.dev/mcp-batches": "80=true,8080=false"}, "http auto true, unknown auto false, tcp auto false, tcp auto false"},
+		{"kagent", map[string]string{"kagent.dev/mcp-service-port": "80", "kagent.dev/mcp-service-protocol": "STREAMABLE_HTTP"},
+			"mcp enforce false, unknown auto false, tcp auto false, tcp auto false"},
+		{"kagent on what declares nothing", map[string]string{"kagent.dev/mcp-service-port": "8080"}, "http auto false, mcp enforce false, tcp auto false, tcp auto false"},
+		{"kagent on raw bytes", map[string]string{"kagent.dev/mcp-service-port": "9000"}, "http auto false, unknown auto false, tcp auto false, tcp auto false"},
+		{"kagent below ours", map[string]string{"kagent.dev/mcp-service-port": "80", "waymark.dev/protocol": "80=http"},
+			"http auto false, unknown auto false, tcp auto false, tcp auto false"},
+		{"kagent with a slip", map[string]string{"kagent.dev/mcp-service-port": "eighty"}, "http auto false, unknown auto false, tcp auto false, tcp auto false"},
+		{"kagent's and others' that say nothing of a port", map[string]string{
+			"kagent.dev/mcp-service-path": "/mcp", "kagent.dev/mcp-service-protocol": "SSE", "agentgateway.dev/mcp-path": "/x", "kgateway.dev/mcp-path": "a b",
+			"example.com/waymark.dev": "x",
+		}, "http auto false, unknown auto false, tcp auto false, tcp auto false"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := bank()
+			o.Services[1].Annotations = tt.annotations
+			o.Services[1].Spec.Ports = []*networking.ServicePort{
+				{Number: 80, Name: "http"}, {Number: 8080, Name: "any"}, {Number: 9000, Name: "tcp"}, {Number: 53, Name: "dns"},
+			}
+			v := build(t, o)
+			var got []string
+			for _, port := range []uint16{80, 8080, 9000, 53} {
+				d, err := v.Resolve(fmt.Sprintf("rates.example:%d", port))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, fmt.Sprintf("%s %s %t", d.Protocol, d.Mode, d.Batches))
+			}
+			if got := strings.Join(got, ", "); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// A workload that is addressed directly has any port, and what its annotations say of a port holds for that one.
+// What an annotation says a port carries does not take away what its backend speaks.
+func TestAgentProtocolOverHTTP2(t *testing.T) {
+	o := bank()
+	o.Services[1].Annotations = map[string]string{"waymark.dev/protocol": "80=mcp,81=mcp,82=mcp,83=http"}
+	o.Services[1].Spec.Ports = []*networking.ServicePort{
+		{Number: 80, Name: "a", Protocol: "HTTP2"}, {Number: 81, Name: "any", Protocol: "GRPC"}, {Number: 82, Name: "c", Protocol: "HTTP"},
+		{Number: 83, Name: "d", Protocol: "HTTP2"},
+	}
+	v := build(t, o)
+	for port, want := range map[uint16]bool{80: true, 81: true, 82: false, 83: false} {
+		d, err := v.Resolve(fmt.Sprintf("rates.example:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.HTTP2 != want {
+			t.Errorf("port %d: HTTP2 %t, want %t", port, d.HTTP2, want)
+		}
+	}
+}
+
+func TestWorkloadAnnotations(t *testing.T) {
+	o := bank()
+	o.Workloads[1].Annotations = map[string]string{
+		"waymark.dev/mode": "9000=observe", "waymark.dev/mcp-batches": "9000=true", "waymark.dev/protocol": "9000=mcp,9001=mcp",
+		"waymark.dev/url-hosts": "login.example.com",
+	}
+	v := build(t, o)
+	for port, want := range map[int]string{9000: "mcp observe true", 9001: "mcp enforce false", 9002: "unknown auto false"} {
+		d, err := v.Resolve(fmt.Sprintf("10.244.1.11:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%s %s %t", d.Protocol, d.Mode, d.Batches); got != want {
+			t.Errorf("port %d: got %s, want %s", port, got, want)
+		}
+	}
+}
+
+func TestURLHosts(t *testing.T) {
+	o := bank()
+	o.Services[0].Annotations["waymark.dev/url-hosts"] = " login.example.com,*.corp.example , http://localhost:8080"
+	o.Workloads[1].Annotations["waymark.dev/url-hosts"] = ""
+	var got []string
+	for _, a := range build(t, o).Attached() {
+		got = append(got, fmt.Sprintf("%s %q", a.Service, a.URLHosts))
+	}
+	want := []string{
+		`bank/batch [""]`, // the stage that judges by it will say that this is no host
+		`bank/company-mcp ["login.example.com" "*.corp.example" "http://localhost:8080"]`,
+		`bank/mcp ["login.example.com" "*.corp.example" "http://localhost:8080"]`,
+		`bank/rates []`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := static.URLHosts(map[string]string{"waymark.dev/mode": "auto"}); got != nil {
+		t.Errorf("got %q without the annotation, want none", got)
+	}
+}
+
 // Each case breaks one thing of the bank; what has to be said of it is given whole.
 func TestProblems(t *testing.T) {
 	mcp := func(o *static.Objects) *networking.ServiceEntry { return o.Services[0].Spec }
@@ -302,7 +419,7 @@ func TestProblems(t *testing.T) {
 			o.Workloads[0].Spec.Address, o.Workloads[0].Labels["istio.io/use-waypoint"] = "10.244.1.11", "agents"
 		}, []string{"WorkloadEntry bank/batch: spec.address: 10.244.1.11 is taken by WorkloadEntry bank/company-mcp-0 already"}},
 		{"annotation unknown", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mod"] = "enforce" }, []string{
-			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mod]: unknown annotation; those of a mesh object are protocol, mode, max-body-bytes, refusals and hbone-port"}},
+			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mod]: unknown annotation; those of a mesh object are protocol, mode, mcp-batches, url-hosts, max-body-bytes, refusals and hbone-port"}},
 		{"annotation of Istio's", func(o *static.Objects) { o.Services[1].Annotations["networking.istio.io/exportTo"] = "*" }, []string{
 			"ServiceEntry bank/rates: metadata.annotations[networking.istio.io/exportTo]: is not supported here"}},
 		{"annotated protocol unknown", func(o *static.Objects) { o.Services[0].Annotations["waymark.dev/protocol"] = "3000=MCP" }, []string{
@@ -312,7 +429,22 @@ func TestProblems(t *testing.T) {
 		{"annotated port unknown", func(o *static.Objects) { o.Services[0].Annotations["waymark.dev/protocol"] = "3001=mcp" }, []string{
 			"ServiceEntry bank/company-mcp: metadata.annotations[waymark.dev/protocol]: port 3001 is not a port of the service"}},
 		{"mode unknown", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mode"] = "enforced" }, []string{
-			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: "enforced" is not one of enforce, auto, observe`}},
+			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: "enforced" is neither a mode (enforce, auto, observe) nor port=mode`}},
+		{"mode of a port unknown", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mode"] = "443=observe,80=on" }, []string{
+			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: "80=on" is neither a mode (enforce, auto, observe) nor port=mode`}},
+		{"modes with a blank", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mode"] = "443=observe, 80=auto" }, []string{
+			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: " 80=auto" is neither a mode (enforce, auto, observe) nor port=mode`}},
+		{"mode twice", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mode"] = "80=auto,80=observe" }, []string{
+			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: port 80 is given twice"}},
+		{"mode of no port", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mode"] = "81=auto,80=auto,82=auto" }, []string{
+			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: port 81 is not a port of the service",
+			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mode]: port 82 is not a port of the service"}},
+		{"batches unknown", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mcp-batches"] = "yes" }, []string{
+			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/mcp-batches]: "yes" is neither true, false, port=true nor port=false`}},
+		{"batches of no port", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/mcp-batches"] = "81=true" }, []string{
+			"ServiceEntry bank/rates: metadata.annotations[waymark.dev/mcp-batches]: port 81 is not a port of the service"}},
+		{"published protocol unknown", func(o *static.Objects) { o.Services[0].Annotations["waymark.dev/protocol"] = "example.com/mcp" }, []string{
+			`ServiceEntry bank/company-mcp: metadata.annotations[waymark.dev/protocol]: "example.com/mcp" is neither a protocol (http, http2, grpc, tcp, tls, mcp, a2a) nor port=protocol`}},
 		{"no body at all", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/max-body-bytes"] = "0" }, []string{
 			`ServiceEntry bank/rates: metadata.annotations[waymark.dev/max-body-bytes]: "0" is not a number of bytes from 1 to 1073741824`}},
 		{"refusals unknown", func(o *static.Objects) { o.Services[1].Annotations["waymark.dev/refusals"] = "loud" }, []string{

@@ -22,6 +22,8 @@ type Attached struct {
 	Service call.Service // Port is 0: a policy judges every port
 	Ports   []*mesh.Destination
 	Address netip.Addr // of a workload
+
+	URLHosts []string // see URLHosts
 }
 
 // Attached lists what is attached, in the order of the objects. Ports of a workload are empty: any can be addressed.
