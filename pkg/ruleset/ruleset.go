@@ -13,6 +13,7 @@ import (
 	"waymark.dev/waypoint/pkg/mesh/static"
 	"waymark.dev/waypoint/pkg/policy"
 	"waymark.dev/waypoint/pkg/policy/authz"
+	"waymark.dev/waypoint/pkg/policy/urls"
 )
 
 // Deps is what a Ruleset needs besides the configuration. It outlives every Ruleset.
@@ -67,7 +68,7 @@ func Build(c *config.Config, d Deps) (*Ruleset, error) {
 	if err := b.compile(); err != nil {
 		return nil, err
 	}
-	return b.assemble(view), nil
+	return b.assemble(view)
 }
 
 // Generation names the configuration this Ruleset was built from.
@@ -109,30 +110,43 @@ func (b *builder) compile() error {
 	return nil
 }
 
-func (b *builder) assemble(view *static.View) *Ruleset {
+func (b *builder) assemble(view *static.View) (*Ruleset, error) {
 	r := &Ruleset{
 		generation: b.config.Generation(), view: view, pipelines: map[key]*policy.Pipeline{},
-		detached: b.pipeline(detached{}),
+		detached: b.pipeline(policy.Entry{Stage: detached{}, Standing: true}),
 	}
 	for _, a := range view.Attached() {
-		var attached []*authz.Policy
-		for _, p := range b.config.Applying(a) {
-			attached = append(attached, b.compiled[p])
+		p, err := b.judging(a)
+		if err != nil {
+			return nil, err
 		}
-		r.pipelines[keyOf(a.Service)] = b.pipeline(authz.New(attached))
+		r.pipelines[keyOf(a.Service)] = p
 	}
 	for _, p := range b.config.Policies {
 		r.policies = append(r.policies, b.attachment(p, view))
 	}
-	return r
+	return r, nil
 }
 
-// pipeline lists the stages in their order: audit first, so that it is always entered and observes last.
-func (b *builder) pipeline(judge policy.Stage) *policy.Pipeline {
-	return policy.NewPipeline(b.config.Generation(), b.deps.Now, []policy.Entry{
-		{Stage: b.deps.Audit},
-		{Stage: judge, Standing: true},
-	}...)
+// judging is the pipeline of what is attached: who may do what first, then what may be said.
+func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
+	var attached []*authz.Policy
+	for _, p := range b.config.Applying(a) {
+		attached = append(attached, b.compiled[p])
+	}
+	shown, err := urls.New(urls.Options{Hosts: a.URLHosts})
+	if err != nil {
+		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, static.AnnURLHosts, err)
+	}
+	return b.pipeline(
+		policy.Entry{Stage: authz.New(attached), Standing: true},
+		policy.Entry{Stage: shown},
+	), nil
+}
+
+// pipeline puts audit before the stages that judge, so that it is always entered and observes last.
+func (b *builder) pipeline(judges ...policy.Entry) *policy.Pipeline {
+	return policy.NewPipeline(b.config.Generation(), b.deps.Now, append([]policy.Entry{{Stage: b.deps.Audit}}, judges...)...)
 }
 
 func (b *builder) attachment(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) Attachment {

@@ -58,7 +58,7 @@ func TestPipelineJudgesAndRecords(t *testing.T) {
 	var sink bytes.Buffer
 	r := build(t, load(t, example), &sink, "cluster.local")
 	p := r.Pipeline(service)
-	if got, want := p.Stages(), []string{"audit", "authz"}; !slices.Equal(got, want) {
+	if got, want := p.Stages(), []string{"audit", "authz", "urls"}; !slices.Equal(got, want) {
 		t.Errorf("got the stages %v, want %v", got, want)
 	}
 	if p.Generation() != r.Generation() || r.Generation() == "" {
@@ -118,8 +118,8 @@ func TestDetachedIsDenied(t *testing.T) {
 	}
 }
 
-// without is the example with one line changed, and without the policies that could not apply to it any more.
-func without(t *testing.T, name, old, new string) string {
+// changed is the example with one line changed.
+func changed(t *testing.T, name, old, new string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(example)); err != nil {
@@ -135,6 +135,13 @@ func without(t *testing.T, name, old, new string) string {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// without is the example with one line changed, and without the policies that could not apply to it any more.
+func without(t *testing.T, name, old, new string) string {
+	t.Helper()
+	dir := changed(t, name, old, new)
 	if err := os.Remove(filepath.Join(dir, "policies.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +161,27 @@ func TestTrustDomain(t *testing.T) {
 	}
 	if got, want := e.Identities, []identity.ID{identity.RequireID("spiffe://corp.example/ns/bank/sa/company-mcp")}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A server may send people to the hosts that its object lists, and authz comes first: what a policy forbids is not looked at.
+func TestURLHosts(t *testing.T) {
+	dir := changed(t, "company-mcp.yaml", "waymark.dev/protocol: mcp", "waymark.dev/protocol: mcp\n    waymark.dev/url-hosts: login.example.com")
+	for _, tt := range []struct {
+		dir, params, want string
+	}{
+		{example, `{"mode":"url","url":"https://any.example/"}`, "pass "},
+		{example, `{"mode":"url","url":"http://any.example/"}`, "deny urls"},
+		{dir, `{"mode":"url","url":"https://login.example.com/"}`, "pass "},
+		{dir, `{"mode":"url","url":"https://any.example/"}`, "deny urls"},
+	} {
+		p := build(t, load(t, tt.dir), &bytes.Buffer{}, "cluster.local").Pipeline(service)
+		c := toolCall("spiffe://cluster.local/ns/agents/sa/teller-agent", "read_account")
+		c.Direction, c.Method, c.Target, c.Arguments = call.ToClient, "elicitation/create", call.Target{}, []byte(tt.params)
+		o := p.Inspect(t.Context(), c)
+		if got := fmt.Sprintf("%s %s", o.Verdict.Action, o.Stage); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.params, got, tt.want)
+		}
 	}
 }
 
@@ -180,6 +208,9 @@ func TestBuildRefuses(t *testing.T) {
 	broken := *c
 	broken.Services = slices.Clone(c.Services)
 	broken.Services[0].Labels = map[string]string{"istio.io/use-waypoint": "other"}
+	astray := *c
+	astray.Services = slices.Clone(c.Services)
+	astray.Services[0].Annotations = map[string]string{"waymark.dev/url-hosts": "10.0.0.1"}
 	for _, tt := range []struct {
 		config *config.Config
 		deps   ruleset.Deps
@@ -189,6 +220,8 @@ func TestBuildRefuses(t *testing.T) {
 		{c, ruleset.Deps{TrustDomains: domains}, "ruleset: no audit stage: decisions would leave no record"},
 		{&broken, ruleset.Deps{Audit: stage, TrustDomains: domains}, "ruleset: ServiceEntry bank/company-mcp: metadata.labels[istio.io/use-waypoint]: " +
 			"names the waypoint bank/other, but this directory is for bank/agents"},
+		{&astray, ruleset.Deps{Audit: stage, TrustDomains: domains}, "ruleset: ServiceEntry bank/company-mcp: annotation waymark.dev/url-hosts: " +
+			`"10.0.0.1" is not host, *.domain, host:port or http://host:port: its host is an IP address`},
 	} {
 		r, err := ruleset.Build(tt.config, tt.deps)
 		if r != nil || err == nil || err.Error() != tt.want {

@@ -24,12 +24,20 @@ func (s *Stage) InspectReply(ctx context.Context, c *call.Call, r *call.Reply) (
 		j.facts.forget()
 		return s.judge(j).Action != policy.Pass
 	})
-	if cut == 0 {
-		return policy.Verdict{Action: policy.Pass}, nil
+	if cut > 0 {
+		return policy.Verdict{Action: policy.Rewrite, Body: body, Hidden: cut,
+			Reason: fmt.Sprintf("%d of %d entries are hidden from this caller", cut, len(r.Items))}, nil
 	}
-	return policy.Verdict{Action: policy.Rewrite, Body: body, Hidden: cut,
-		Reason: fmt.Sprintf("%d of %d entries are hidden from this caller", cut, len(r.Items))}, nil
+	if r.Shared && s.tellsApart() {
+		return policy.Verdict{Action: policy.Rewrite, Body: body,
+			Reason: "nothing is hidden, but another caller may see another list"}, nil
+	}
+	return policy.Verdict{Action: policy.Pass}, nil
 }
+
+// tellsApart reports whether two callers might see different lists. The pages of one listing have to agree on who may
+// see them, so that a page of which nothing was cut counts too (contract mcp-a2a, section 6.1).
+func (s *Stage) tellsApart() bool { return s.deny.policies+s.approve.policies+s.allow.policies > 0 }
 
 // useOf returns the method that uses what a list shows (contract mcp-a2a section 5).
 func useOf(kind call.Kind) string {

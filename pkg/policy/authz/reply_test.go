@@ -114,6 +114,53 @@ func TestFaultyEntriesAreHidden(t *testing.T) {
 	}
 }
 
+// A list that a cache may show to others is encoded anew wherever callers may see different lists, page by page and whatever was
+// cut: the pages of one listing have to agree on who may see them (contract mcp-a2a 6.1).
+func TestSharedLists(t *testing.T) {
+	const readers = `rules: [{to: [{operation: {tools: [read, drop]}}]}]`
+	shared := func(names ...string) *call.Reply {
+		r := list(call.Tool, names...)
+		r.Shared = true
+		return r
+	}
+	faulty := shared("read", "read")
+	faulty.Items[1].Faulty = true
+	for _, tt := range []struct {
+		name  string
+		specs []string
+		reply *call.Reply
+		want  string
+	}{
+		{"nothing cut", []string{readers}, shared("read", "drop"), "rewrite 0 same"},
+		{"empty page", []string{readers}, shared(), "rewrite 0 same"},
+		{"cut", []string{readers}, shared("read", "pay"), "rewrite 1 other"},
+		{"DENY only", []string{`{action: DENY, rules: [{to: [{operation: {tools: [pay]}}]}]}`}, shared("read"), "rewrite 0 same"},
+		{"REQUIRE_APPROVAL only", []string{`{action: REQUIRE_APPROVAL, rules: [{to: [{operation: {tools: [pay]}}]}]}`}, shared("read"), "rewrite 0 same"},
+		{"AUDIT only", []string{`{action: AUDIT, rules: [{}]}`}, shared("read"), "pass 0 same"},
+		{"no policy", nil, shared("read"), "pass 0 same"},
+		{"no policy, a faulty entry", nil, faulty, "rewrite 1 other"},
+		{"not shared", []string{readers}, list(call.Tool, "read", "drop"), "pass 0 same"},
+		{"no list", []string{readers}, &call.Reply{Final: true, Body: jsontext.Value(`{}`), Shared: true}, "pass 0 same"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v, err := stage(t, tt.specs...).InspectReply(context.Background(), listTools(), tt.reply)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := "same"
+			if v.Body != nil && string(v.Body) != string(tt.reply.Body) {
+				body = "other"
+			}
+			if got := fmt.Sprintf("%s %d %s", v.Action, v.Hidden, body); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if v.Action == policy.Rewrite && (v.Body == nil || v.Reason == "") {
+				t.Errorf("got %+v: a rewrite needs a body and a reason", v)
+			}
+		})
+	}
+}
+
 func TestOtherRepliesPass(t *testing.T) {
 	s := stage(t, `{}`)
 	v, err := s.InspectReply(context.Background(), tool("x"), &call.Reply{Final: true, Body: jsontext.Value(`{}`)})
