@@ -27,6 +27,8 @@ func (r *record) append(b []byte) []byte {
 	b = text(b, "target", r.Target, false)
 	b = text(b, "session", r.Session, false)
 	b = text(b, "argumentsDigest", r.ArgumentsDigest, false)
+	b = text(b, "trace", r.Trace, false)
+	b = text(b, "linkedTrace", r.LinkedTrace, false)
 	b = text(b, "verdict", r.Verdict, true)
 	b = text(b, "code", r.Code, false)
 	b = text(b, "stage", r.Stage, false)

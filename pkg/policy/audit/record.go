@@ -29,6 +29,8 @@ type record struct {
 	Target          string    `json:"target,omitzero"`
 	Session         string    `json:"session,omitzero"`
 	ArgumentsDigest string    `json:"argumentsDigest,omitzero"`
+	Trace           string    `json:"trace,omitzero"`
+	LinkedTrace     string    `json:"linkedTrace,omitzero"`
 	Verdict         string    `json:"verdict"`
 	Code            string    `json:"code,omitzero"`
 	Stage           string    `json:"stage,omitzero"`
@@ -85,6 +87,7 @@ func (s *Stage) newRecord(o *policy.Outcome) *record {
 		Protocol: cut(string(c.Protocol), maxName), Version: cut(c.Version, maxName), Direction: cut(string(c.Direction), maxName),
 		Method: cut(c.Method, maxName), TargetKind: cut(string(c.Target.Kind), maxName), Target: cut(c.Target.Name, maxName),
 		Session: s.hash(c.Session), ArgumentsDigest: s.digest(c.Arguments),
+		Trace: traceID(c.Trace.Parent), LinkedTrace: traceID(c.Trace.Link),
 		Generation: cut(o.Generation, maxName), JudgedMicros: o.Judged.Microseconds(), TookMillis: o.Took.Milliseconds(),
 		Rewritten: o.Rewritten, Replies: o.Replies, Hidden: o.Hidden, Status: o.Status, Error: class(o.Err),
 		Notes: notes(o), Shadow: shadow(o),
@@ -94,6 +97,15 @@ func (s *Stage) newRecord(o *policy.Outcome) *record {
 	}
 	r.decide(o)
 	return r
+}
+
+// traceID returns the trace id of a traceparent, which the codec has found well-formed (W3C Trace Context, section 3.2.2).
+func traceID(parent string) string {
+	const start, end = len("00-"), len("00-") + 32
+	if len(parent) < end {
+		return ""
+	}
+	return parent[start:end]
 }
 
 // decide fills in who decided and why. Of a call that passed it is the last stage that named a policy: the ALLOW rule.

@@ -30,6 +30,10 @@ func full() *policy.Outcome {
 		Call: &call.Call{
 			ID: "d1", Received: noon, Protocol: call.MCP, Version: "2025-11-25", Direction: call.ToServer, Method: "tools/call",
 			Target: call.Target{Kind: call.Tool, Name: "pay"}, Arguments: []byte(`{"b": 1, "a": "x"}`), Session: "s3cret",
+			Trace: call.Trace{
+				Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+				Link:   "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+			},
 			Principal: identity.RequireID("spiffe://cluster.local/ns/bank/sa/teller"), Source: netip.MustParseAddrPort("10.1.2.3:40000"),
 			Route: call.Route{Service: call.Service{Namespace: "bank", Name: "company-mcp", Port: 3000}},
 		},
@@ -55,7 +59,8 @@ func TestRecord(t *testing.T) {
 	const want = `{"id":"d1","time":"2026-09-01T10:00:00.123456789Z","caller":"spiffe://cluster.local/ns/bank/sa/teller","source":"10.1.2.3:40000",` +
 		`"service":"bank/company-mcp","port":3000,"protocol":"mcp","version":"2025-11-25","direction":"to-server","method":"tools/call","targetKind":"tool","target":"pay",` +
 		`"session":"session-sha256:af47d2309b32229a6a3885c8b670584cde0d66c0be30705e3f9919ca4a611126",` +
-		`"argumentsDigest":"sha256:cdab067e9f3beb32d1252cfd63e492592fecbf591b0d08cadb24bb17f3864246","verdict":"deny","code":"entitlement_denied","stage":"authz","policy":"bank/no-pay","rule":"rules[0]","reason":"a DENY rule matches",` +
+		`"argumentsDigest":"sha256:cdab067e9f3beb32d1252cfd63e492592fecbf591b0d08cadb24bb17f3864246",` +
+		`"trace":"0af7651916cd43dd8448eb211c80319c","linkedTrace":"4bf92f3577b34da6a3ce929d0e0e4736","verdict":"deny","code":"entitlement_denied","stage":"authz","policy":"bank/no-pay","rule":"rules[0]","reason":"a DENY rule matches",` +
 		`"generation":"7","judgedMicros":1,"tookMillis":2000,"rewritten":true,"replies":3,"hidden":2,"status":200,"error":"canceled",` +
 		`"notes":[{"kind":"audit","policy":"bank/a","rule":"rules[1]","text":"an AUDIT rule matches"}],` +
 		`"shadow":[{"stage":"guard","verdict":"deny","code":"guard_rejected","policy":"bank/g","rule":"detectors[0]","reason":"looks odd"}]}` + "\n"
