@@ -58,11 +58,13 @@ var layers = map[string]layer{
 	"pkg/identity/certs": {wire, ""},
 	"pkg/hbone":          {wire, "pkg/identity/certs"},
 	"pkg/mesh":           {wire, ""},
+	"pkg/session":        {wire, ""},
 	"pkg/mesh/static":    {wire, "pkg/mesh"},
 
 	"pkg/policy":       {judgment, ""},
 	"pkg/policy/authz": {judgment, "pkg/policy"},
 	"pkg/policy/audit": {judgment, "pkg/policy"},
+	"pkg/policy/urls":  {judgment, "pkg/policy"},
 
 	"pkg/config":  {assembly, ""},
 	"pkg/ruleset": {assembly, "pkg/config"},
@@ -76,6 +78,7 @@ var layers = map[string]layer{
 	"pkg/identity/certs/certstest": {outside, ""},
 	"internal/testmesh":            {outside, "pkg/identity/certs/certstest"},
 	"internal/house":               {outside, ""},
+	"internal/mcpmatrix":           {outside, ""},
 	"internal/tally":               {outside, ""},
 }
 

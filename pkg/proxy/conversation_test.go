@@ -40,6 +40,7 @@ var update = flag.Bool("update", false, "write what happened into the want, seen
 //	policy.yaml   policies, added to a Gateway, a ServiceEntry bank/company-mcp and its WorkloadEntry
 //	annotations   of the ServiceEntry, "key: value" lines; by default waymark.dev/protocol: mcp
 //	peer          the caller's SPIFFE ID; by default bank/teller
+//	peer.N        that of one tunnel
 //	client.N      what the caller sends in a tunnel of its own, LF for CRLF; "Content-Length: *" is filled in; after a line
 //	              "---" comes what it sends on the same connection once that is answered
 //	upstream.N    what the server answers to the Nth request it receives
@@ -76,7 +77,11 @@ func converse(t *testing.T, a *txtar.Archive) {
 		if in == nil {
 			break
 		}
-		compare(t, a, fmt.Sprintf("want.%d", n), w.send(in.Data))
+		pool := w.pool
+		if other := section(a, fmt.Sprintf("peer.%d", n)); other != nil {
+			pool = w.as(strings.TrimSpace(string(other.Data)))
+		}
+		compare(t, a, fmt.Sprintf("want.%d", n), w.send(pool, in.Data))
 	}
 	w.close()
 	compare(t, a, "seen", server.seen())
@@ -143,6 +148,15 @@ type world struct {
 	rules  atomic.Pointer[ruleset.Ruleset]
 	done   chan error
 	up     *hbone.Pool
+	ca     *certstest.CA
+	others []*hbone.Pool
+}
+
+// as returns the tunnels of another caller.
+func (w *world) as(peer string) *hbone.Pool {
+	pool := hbone.NewPool(hbone.PoolConfig{Certificates: certs.Static(w.ca.Issue(identity.RequireID(peer))), Trust: identity.MatchTrustDomains(identity.RequireTrustDomain("cluster.local"))})
+	w.others = append(w.others, pool)
+	return pool
 }
 
 // swap puts another configuration in force, as a reload does.
@@ -163,9 +177,14 @@ func (w *world) swap(t testing.TB, c *config.Config) {
 // dial opens a tunnel as the caller.
 func (w *world) dial(t testing.TB) *hbone.Conn {
 	t.Helper()
+	return w.dialFrom(t, w.pool)
+}
+
+func (w *world) dialFrom(t testing.TB, pool *hbone.Pool) *hbone.Conn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := w.pool.Dial(ctx, w.target)
+	conn, err := pool.Dial(ctx, w.target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +193,7 @@ func (w *world) dial(t testing.TB) *hbone.Conn {
 	return conn
 }
 
-func newWorld(t testing.TB, a *txtar.Archive, upstream string) *world {
+func newWorld(t testing.TB, a *txtar.Archive, upstream string, options ...func(*proxy.Config)) *world {
 	t.Helper()
 	td := identity.RequireTrustDomain("cluster.local")
 	ca := certstest.NewCA(td)
@@ -184,13 +203,17 @@ func newWorld(t testing.TB, a *txtar.Archive, upstream string) *world {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	w := &world{audit: &lockedBuffer{}, done: make(chan error, 1)}
+	w := &world{audit: &lockedBuffer{}, done: make(chan error, 1), ca: ca}
 	w.swap(t, c)
 	log := slog.New(slog.DiscardHandler)
 	trust := identity.MatchTrustDomains(td)
 	material := certs.Static(ca.Issue(own))
 	w.up = hbone.NewPool(hbone.PoolConfig{Certificates: material, Trust: trust})
-	w.proxy = proxy.New(proxy.Config{Rules: func() proxy.Rules { return w.rules.Load() }, Tunnels: w.up, Log: log, Sniff: 50 * time.Millisecond})
+	cfg := proxy.Config{Rules: func() proxy.Rules { return w.rules.Load() }, Tunnels: w.up, Log: log, Sniff: 50 * time.Millisecond}
+	for _, change := range options {
+		change(&cfg)
+	}
+	w.proxy = proxy.New(cfg)
 	w.server = hbone.NewServer(hbone.ServerConfig{Certificates: material, Trust: trust, Handler: w.proxy.Serve, Log: log})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -210,7 +233,9 @@ func (w *world) close() {
 	if w.server == nil {
 		return
 	}
-	_ = w.pool.Close()
+	for _, pool := range append(w.others, w.pool) {
+		_ = pool.Close()
+	}
 	_ = w.server.Close()
 	_ = w.proxy.Close()
 	_ = w.up.Close()
@@ -274,10 +299,10 @@ spec:
 `
 
 // send writes requests into a tunnel of its own and renders everything that comes back.
-func (w *world) send(script []byte) string {
+func (w *world) send(pool *hbone.Pool, script []byte) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	conn, err := w.pool.Dial(ctx, w.target)
+	conn, err := pool.Dial(ctx, w.target)
 	if err != nil {
 		return fmt.Sprintf("tunnel: %v\n", err)
 	}

@@ -18,9 +18,9 @@ import (
 type exchange interface {
 	head() *head
 	context() context.Context
-	// readBody reads the whole request body within timeout. If it is over limit, the error is errBodyTooLarge and the bytes
-	// are those that were read; body yields the rest.
-	readBody(limit int64, timeout time.Duration) ([]byte, error)
+	// readBody reads the whole request body within timeout, and asks grow before it keeps more of it. If it is over limit, the
+	// error is errBodyTooLarge and the bytes are those that were read; body yields the rest.
+	readBody(limit int64, timeout time.Duration, grow func(n int) error) ([]byte, error)
 	body() io.ReadCloser
 	misframed() bool // the request body broke off by its framing
 	// overlap lets the answer begin while the request body is still being read. It comes before respond.
@@ -174,7 +174,7 @@ func (x *netHTTP) head() *head {
 	return h
 }
 
-func (x *netHTTP) readBody(limit int64, timeout time.Duration) ([]byte, error) {
+func (x *netHTTP) readBody(limit int64, timeout time.Duration, grow func(int) error) ([]byte, error) {
 	if x.r.ContentLength > limit {
 		return nil, errBodyTooLarge
 	}
@@ -193,6 +193,9 @@ func (x *netHTTP) readBody(limit int64, timeout time.Duration) ([]byte, error) {
 		}
 		n, err := x.r.Body.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
+		if err := grow(n); err != nil {
+			return nil, err
+		}
 		switch {
 		case err == io.EOF && int64(len(b)) <= limit:
 			return b, nil

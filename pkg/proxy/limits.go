@@ -46,6 +46,13 @@ const (
 	// maxUpstreamHead bounds a response head.
 	maxUpstreamHead = 256 << 10
 
+	// DefaultEvent is how long an event, or an answer in one piece, may take from its first byte to its last: 16 MiB in it is a
+	// slow modem. How long a server waits before it begins, and between two events, is its own affair.
+	DefaultEvent = 60 * time.Second
+	// maxAnswer and maxEvents bound one answer to one POST in all. Streams that a client opens to listen are not bounded.
+	maxAnswer = 4 << 30
+	maxEvents = 1 << 20
+
 	// copyChunk is one read of a body that is relayed unseen.
 	copyChunk = 32 << 10
 	// lingerTime and lingerBytes bound how long a closed HTTP/1 connection waits for the client to finish, so that the

@@ -14,6 +14,7 @@ type liveCall struct {
 	call   *call.Call
 	tunnel *tunnel
 	cut    context.CancelCauseFunc
+	also   []*call.Call // what it was divided into, as far as it passed
 }
 
 // liveSet holds what is under way, so that a change of rules reaches it. A call registers before it is judged: a change in
@@ -25,19 +26,32 @@ type liveSet struct {
 
 func newLiveSet() *liveSet { return &liveSet{calls: map[*liveCall]struct{}{}} }
 
-// add registers c and returns a context that ends when it is cut, and the function that ends the registration.
-func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (context.Context, func()) {
+// add registers c and returns its entry, a context that ends when it is cut, and the function that ends the registration.
+func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (*liveCall, context.Context, func()) {
 	ctx, cut := context.WithCancelCause(ctx)
-	e := &liveCall{c, t, cut}
+	e := &liveCall{call: c, tunnel: t, cut: cut}
 	s.mu.Lock()
 	s.calls[e] = struct{}{}
 	s.mu.Unlock()
-	return ctx, func() {
+	return e, ctx, func() {
 		s.mu.Lock()
 		delete(s.calls, e)
 		s.mu.Unlock()
 		cut(nil)
 	}
+}
+
+// divide says which calls e was divided into.
+func (s *liveSet) divide(e *liveCall, parts []*call.Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.also = parts
+}
+
+func (s *liveSet) parts(e *liveCall) []*call.Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.also
 }
 
 // each calls f for every live call, without holding the lock.

@@ -75,6 +75,10 @@ func (c *plain) unavailable(status int) *response {
 	return plainResponse(status, string(call.UpstreamUnavailable))
 }
 
+// A request of plain HTTP is one thing, and there is nobody to tell of a refusal but its caller.
+func (c *plain) divide(context.Context, *flow, Rules) {}
+func (c *plain) replace(*flow) bool                   { return false }
+
 func (c *plain) outbound(f *flow) *outbound {
 	req := f.call.HTTP
 	req.Header = maps.Clone(req.Header) // a change of rules may judge the call's own at any time
@@ -91,7 +95,7 @@ func (c *plain) outbound(f *flow) *outbound {
 
 // wantsHTTP2 reports whether the port is declared to speak HTTP/2 only.
 func (f *flow) wantsHTTP2() bool {
-	return f.dest.Protocol == mesh.HTTP2 || f.dest.Protocol == mesh.GRPC
+	return f.dest.HTTP2 || f.dest.Protocol == mesh.HTTP2 || f.dest.Protocol == mesh.GRPC
 }
 
 func (c *plain) relay(ctx context.Context, f *flow, in *inbound) {
@@ -101,6 +105,10 @@ func (c *plain) relay(ctx context.Context, f *flow, in *inbound) {
 	}
 	if c.body != nil {
 		f.x.overlap()
+	}
+	if f.mayListen(in) {
+		f.relayUnknownStream(ctx, in)
+		return
 	}
 	f.hangUp = c.upgrade != "" // the connection may hold bytes for a protocol that was not accepted
 	f.relayPlain(ctx, in)

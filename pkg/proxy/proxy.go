@@ -15,6 +15,7 @@ import (
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/session"
 )
 
 // Rules is one immutable snapshot of configuration: where authorities lead and how calls to a service are judged.
@@ -36,16 +37,21 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time // nil means time.Now
 	Sniff   time.Duration    // how long an undeclared port waits for the client's first byte; 0 means DefaultSniff
+	Held    session.Limits   // what callers may hold open; zero fields are the defaults
+	Event   time.Duration    // how long an event or an answer that has begun may take to arrive; 0 means DefaultEvent
 }
 
 // Proxy carries tunnels to their destinations. Its Serve method is an hbone handler.
 type Proxy struct {
-	cfg      Config
-	inner    *innerServer
-	upstream *upstream
-	live     *liveSet
-	draining atomic.Bool
-	tunnels  sync.WaitGroup
+	cfg       Config
+	inner     *innerServer
+	upstream  *upstream
+	live      *liveSet
+	held      *session.Table
+	endpoints endpoints
+	seen      *census
+	draining  atomic.Bool
+	tunnels   sync.WaitGroup
 }
 
 // New allocates a Proxy and starts the inner HTTP server. Close releases it.
@@ -56,7 +62,11 @@ func New(cfg Config) *Proxy {
 	if cfg.Sniff == 0 {
 		cfg.Sniff = DefaultSniff
 	}
-	p := &Proxy{cfg: cfg, live: newLiveSet()}
+	if cfg.Event == 0 {
+		cfg.Event = DefaultEvent
+	}
+	p := &Proxy{cfg: cfg, live: newLiveSet(), endpoints: endpoints{open: map[session.Key][]*endpoint{}}, seen: newCensus()}
+	p.held = session.New(cfg.Held, cfg.Now, p.evicted)
 	p.upstream = newUpstream(p.dialEndpoint)
 	p.inner = newInnerServer(p.serveHTTP, cfg.Log)
 	return p
@@ -100,12 +110,15 @@ func (p *Proxy) Reconsider(ctx context.Context) {
 	rules := p.cfg.Rules()
 	p.live.each(func(e *liveCall) {
 		pipe := rules.Pipeline(e.call.Route.Service)
-		o := &policy.Outcome{Call: e.call, Verdict: policy.Verdict{Action: policy.Pass}}
 		if dest, err := e.tunnel.resolve(rules); err == nil && dest.Mode == mesh.Observe {
 			return
 		}
-		if !pipe.Recheck(ctx, o) {
-			e.cut(&revokedError{o.Verdict, o.Stage})
+		for _, c := range append([]*call.Call{e.call}, p.live.parts(e)...) {
+			o := &policy.Outcome{Call: c, Verdict: policy.Verdict{Action: policy.Pass}}
+			if !pipe.Recheck(ctx, o) {
+				e.cut(&revokedError{o.Verdict, o.Stage})
+				return
+			}
 		}
 	})
 }

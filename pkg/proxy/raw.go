@@ -91,7 +91,7 @@ type rawFlow struct {
 func (p *Proxy) judgeRaw(ctx context.Context, t *tunnel, dest *mesh.Destination) *rawFlow {
 	c := t.newCall(dest)
 	c.Protocol, c.Intent = call.TCP, call.Use
-	live, done := p.live.add(context.WithoutCancel(ctx), t, c)
+	_, live, done := p.live.add(context.WithoutCancel(ctx), t, c)
 	pipe := p.cfg.Rules().Pipeline(dest.Service) // after add: what changes from here on finds the call
 	o := pipe.Inspect(ctx, c)
 	if dest.Mode == mesh.Observe {

@@ -12,6 +12,7 @@ import (
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/session"
 )
 
 // flow is one exchange on its way through the proxy.
@@ -25,7 +26,11 @@ type flow struct {
 	call    *call.Call
 	codec   codec
 	outcome *policy.Outcome
-	hangUp  bool // no further exchange may use this connection
+	shares  []*share      // what the call was divided into, if it was
+	entry   *liveCall     // of the exchange, once it is under way
+	key     *session.Key  // nil until it is asked for
+	hold    *session.Hold // nil until something of it is kept
+	hangUp  bool          // no further exchange may use this connection
 }
 
 // codec is what differs between protocols in one exchange.
@@ -33,6 +38,10 @@ type codec interface {
 	// deny and unavailable render a refusal in the protocol's own idiom.
 	deny(v policy.Verdict) *response
 	unavailable(status int) *response
+	// divide judges what the call asks for beyond its one target, and may refuse the call for it.
+	divide(ctx context.Context, f *flow, began Rules)
+	// replace reports whether a refused message goes on as one of our own that says so.
+	replace(f *flow) bool
 	// outbound is the request to send for the call as judged.
 	outbound(f *flow) *outbound
 	// relay carries the answer back.
@@ -57,6 +66,7 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 	}
 	f := &flow{p: p, x: x, t: t, dest: dest, pipe: rules.Pipeline(dest.Service), head: x.head(), call: t.newCall(dest)}
 	defer f.observe()
+	defer f.release()
 
 	req, refusal := clean(f.head)
 	if refusal != nil {
@@ -67,10 +77,11 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 	if !f.decode() {
 		return
 	}
-	ctx, done := p.live.add(x.context(), t, f.call)
+	entry, ctx, done := p.live.add(x.context(), t, f.call)
 	defer done()
+	f.entry = entry
 	f.inspect(ctx, rules)
-	if !f.mayPass() {
+	if !f.mayPass() && !f.codec.replace(f) {
 		f.send(f.codec.deny(f.outcome.Verdict))
 		return
 	}
@@ -88,6 +99,9 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 func (f *flow) mayPass() bool {
 	if f.dest.Mode == mesh.Observe {
 		observed(f.outcome)
+		for _, s := range f.shares {
+			observed(s.outcome)
+		}
 	}
 	return f.outcome.Allowed()
 }
@@ -107,10 +121,18 @@ func observed(o *policy.Outcome) {
 // inspect judges the call. Rules that changed while its body was read have not found it among what is under way, and judge
 // it now.
 func (f *flow) inspect(ctx context.Context, began Rules) {
-	f.outcome = f.pipe.Inspect(ctx, f.call)
-	if now := f.p.cfg.Rules(); now != began && f.outcome.Allowed() {
-		now.Pipeline(f.dest.Service).Recheck(ctx, f.outcome)
+	f.outcome = f.judge(ctx, began, f.call)
+	if f.outcome.Allowed() && len(f.shares) > 0 {
+		f.codec.divide(ctx, f, began)
 	}
+}
+
+func (f *flow) judge(ctx context.Context, began Rules, c *call.Call) *policy.Outcome {
+	o := f.pipe.Inspect(ctx, c)
+	if now := f.p.cfg.Rules(); now != began && o.Allowed() {
+		now.Pipeline(f.dest.Service).Recheck(ctx, o)
+	}
+	return o
 }
 
 // refuse records a request that could not be read and answers it.
@@ -161,7 +183,15 @@ func (f *flow) observe() {
 	if f.outcome == nil { // a panic: what is missing a verdict was refused
 		f.outcome = f.pipe.Refused(f.call, policy.Verdict{Code: call.PolicyError, Reason: "the exchange ended without a verdict"})
 	}
-	f.pipe.Observe(context.WithoutCancel(f.x.context()), f.outcome)
+	ctx := context.WithoutCancel(f.x.context())
+	f.pipe.Observe(ctx, f.outcome)
+	for _, s := range f.shares {
+		if s.outcome == nil { // the whole was refused before it was divided
+			continue
+		}
+		s.outcome.Status, s.outcome.Backend = f.outcome.Status, f.outcome.Backend
+		f.pipe.Observe(ctx, s.outcome)
+	}
 }
 
 func (f *flow) send(r *response) {
@@ -226,16 +256,13 @@ func (f *flow) decode() bool {
 		return false
 	case f.dest.Protocol == mesh.MCP && f.dest.Mode == mesh.Enforce:
 		return f.decodeMCP()
-	case f.mayBeMCP():
-		return f.detectMCP()
 	}
-	f.decodePlain(f.x.body(), f.head.ContentLength)
-	return true
+	return f.detect()
 }
 
 // readWhole reads the body up to the route's limit. It reports false if it has answered instead.
 func (f *flow) readWhole() ([]byte, bool) {
-	body, err := f.x.readBody(f.maxBody(), bodyTimeout)
+	body, err := f.x.readBody(f.maxBody(), bodyTimeout, f.budget().Grow)
 	if err != nil {
 		return nil, f.unreadable(err)
 	}
@@ -247,6 +274,8 @@ func (f *flow) unreadable(err error) bool {
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		f.refuse(call.TooLarge, err.Error(), closing(plainResponse(http.StatusRequestEntityTooLarge, string(call.TooLarge))))
+	case errors.Is(err, session.ErrBytes):
+		f.refuse(call.RateLimited, err.Error(), closing(plainResponse(http.StatusTooManyRequests, string(call.RateLimited))))
 	case errors.Is(err, errFraming):
 		f.refuse(call.Ambiguous, err.Error(), closing(plainResponse(http.StatusBadRequest, string(call.Ambiguous))))
 	case errors.Is(err, os.ErrDeadlineExceeded): // net/http ends the context after it
