@@ -62,7 +62,7 @@ generate-check: ## fails if `make generate` would change anything
 	diff -u pkg/api/v1alpha1/zz_generated.deepcopy.go out/_generated/deepcopy/zz_generated.deepcopy.go
 
 e2e: ## against peers nobody here wrote (E2E=hbone,mcp runs some of the suites)
-	@$(COUNT) -modules e2e -p 1 -count=1 $(SUITES)
+	@JSON_TEST_SUITE="$${JSON_TEST_SUITE:-$$(tools/jsonsuite)}" $(COUNT) -modules e2e -p 1 -count=1 $(SUITES)
 
 bench: ## the ratios of docs/performance.md, each with its floor from the same run
 	@cd e2e && $(GO) run ./bench
