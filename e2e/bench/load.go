@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -104,7 +103,7 @@ func (l *load) listen(ctx context.Context, dial dialer) error {
 	}
 	s := &stream{c, bufio.NewReaderSize(c, 1<<10)}
 	l.open = append(l.open, s)
-	if _, err := io.WriteString(c, listenRequest); err != nil {
+	if _, err := fmt.Fprintf(c, listenRequest, len(l.open)); err != nil {
 		return err
 	}
 	h, err := readHead(s.reader)

@@ -52,6 +52,6 @@ func pad(before, after string, n int) []byte {
 	return []byte(before + text + after)
 }
 
-// listenRequest opens the event stream of an MCP session.
+// listenRequest opens the event stream of an MCP session, each of its own: one session may have only so many.
 const listenRequest = "GET /mcp HTTP/1.1\r\nHost: company-mcp:3000\r\nUser-Agent: bench\r\nAccept: text/event-stream\r\n" +
-	"Mcp-Protocol-Version: 2025-06-18\r\nMcp-Session-Id: 9f86d081884c7d659a2feaa0c55ad015\r\n\r\n"
+	"Mcp-Protocol-Version: 2025-06-18\r\nMcp-Session-Id: 9f86d081-%d\r\n\r\n"

@@ -3,6 +3,8 @@ package mcp_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,13 +28,22 @@ func TestThroughIsLikeDirect(t *testing.T) {
 					through = append(through, after.await(t, 3)...)
 				}
 				for i := range direct {
-					if got, want := through[i], direct[i]; got != want {
+					want := direct[i]
+					if version == modern && isList(want) { // where rules judge, every page of a list is for its caller only
+						want = strings.Replace(want, `"cacheScope":"public"`, `"cacheScope":"private"`, 1)
+					}
+					if got := through[i]; got != want {
 						t.Errorf("step %d through the waypoint:\n got  %s\n want %s", i, got, want)
 					}
 				}
 			})
 		})
 	}
+}
+
+func isList(step string) bool {
+	what, _, _ := strings.Cut(step, ":")
+	return slices.Contains([]string{"tools", "resources", "templates", "prompts"}, what)
 }
 
 // script does one of everything on a session and returns what came of each.
