@@ -30,8 +30,8 @@ func elicited(params jsontext.Value) (url string, there bool, why string) {
 				return "", false, "its url is not text"
 			}
 			url, there = text(value), true
-		case strings.EqualFold(name, "url"):
-			return "", false, "it has a member that differs from url by case only"
+		case strings.EqualFold(separators.Replace(name), "url"):
+			return "", false, "it has a member that some readers take for url"
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {
@@ -42,6 +42,9 @@ func elicited(params jsontext.Value) (url string, there bool, why string) {
 	}
 	return url, there, ""
 }
+
+// separators are what decoders that fold names skip beside case (encoding/json/v2, case:ignore).
+var separators = strings.NewReplacer("_", "", "-", "")
 
 // text decodes a string; of anything else it is empty.
 func text(v jsontext.Value) string {

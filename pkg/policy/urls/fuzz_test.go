@@ -98,7 +98,7 @@ func plain(host string) bool {
 func FuzzParameters(f *testing.F) {
 	for _, s := range []string{
 		`{"mode":"url","url":"https://listed.example/"}`, `{"Url":"https://evil.example/"}`, `{"url":"https://listed.example/","url":"https://evil.example/"}`,
-		`{"url":null}`, `{"mode":"form","requestedSchema":{}}`, `{"\u0075rl":"https:\/\/listed.example"}`, `{"url":{}}`, `[]`, `{"uRL":[]}`, ``, `{`,
+		`{"url":null}`, `{"mode":"form","requestedSchema":{}}`, `{"\u0075rl":"https:\/\/listed.example"}`, `{"url":{}}`, `[]`, `{"uRL":[]}`, `{"u-r_l":"https://evil.example/"}`, ``, `{`,
 	} {
 		f.Add(s)
 	}
