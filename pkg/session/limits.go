@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Limits bound what is held. A zero field means its default.
+// Limits bound what is held. A field that is not positive means its default.
 type Limits struct {
 	Sessions             int           // records in all
 	SessionsPerPrincipal int           // records of one principal
@@ -21,6 +21,13 @@ type Limits struct {
 }
 
 // DefaultLimits are what docs/limits.md says: more than any agent we know needs, and little enough for a pod of 2 GiB.
+//
+//	                     session    principal   in all
+//	records                         4,096       100,000   forgotten 24h after their last use
+//	open event streams   32         2,048       16,384
+//	pages of a listing   10,000     10,000                of a principal where there is no session
+//	listings                                    65,536
+//	bytes in memory      64 MiB     256 MiB     1 GiB
 func DefaultLimits() Limits {
 	return Limits{
 		Sessions: 100_000, SessionsPerPrincipal: 4_096, Idle: 24 * time.Hour,
@@ -40,10 +47,9 @@ func (l Limits) withDefaults() Limits {
 	}
 }
 
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
+func or[T int | int64 | time.Duration](v, otherwise T) T {
+	if v > 0 {
+		return v
 	}
-	return v
+	return otherwise
 }

@@ -1,8 +1,8 @@
 package session
 
 import (
-	"container/list"
 	"fmt"
+	"sync"
 
 	"waymark.dev/waypoint/pkg/identity"
 )
@@ -10,115 +10,99 @@ import (
 // Stream is an open event stream in a table.
 type Stream struct {
 	table     *Table
-	key       Key
-	principal identity.ID
+	of        owned
 	cut       func(error)
-	places    [3]*list.Element // in its session's, its principal's and everybody's queue
+	open      bool // in the table
+	inSession link[Stream]
 }
 
-// streams are three kinds of queues, the least recently active stream first in each.
+// streams are a crowd, and of each session a queue with the least recently active stream first.
 type streams struct {
-	ofSession   map[Key]*list.List
-	ofPrincipal map[identity.ID]*list.List
-	all         *list.List
+	mu        sync.Mutex
+	crowd     *crowd[*Stream, struct{}]
+	ofSession map[owned]*queue[Stream]
 }
 
-func newStreams() *streams {
-	return &streams{map[Key]*list.List{}, map[identity.ID]*list.List{}, list.New()}
-}
-
-// Stream registers an event stream. Where there are too many, the least recently active one of its session, its principal or
-// of all is cut, with an error that wraps ErrStreams. Done must be called when the stream is over, cut or not.
+// Stream registers an event stream. Where there are too many in its session, of its principal or in all, one is cut: the
+// least recently active one of that session, of that principal, or of whoever has most. Its cut is called before Stream
+// returns, without locks, with an error that wraps ErrStreams; cut of this one may be called at once too, by the next. Done
+// must be called when the stream is over, cut or not.
 func (t *Table) Stream(k Key, p identity.ID, cut func(error)) *Stream {
-	s := &Stream{table: t, key: k, principal: p, cut: cut}
-	t.mu.Lock()
-	victims := t.crowdOut(k, p)
-	t.streams.add(s)
-	t.mu.Unlock()
-	for _, v := range victims {
-		v.stream.cut(fmt.Errorf("%w: over %d for %s", ErrStreams, v.Limit, scopes[v.Scope]))
-		t.evicted(v.Eviction)
+	s := &Stream{table: t, of: owned{k, p}, cut: cut, open: true}
+	s.inSession.member = s
+	if gone := t.admit(s); gone != nil {
+		v := gone.key
+		v.cut(fmt.Errorf("%w: over %d for %s", ErrStreams, gone.limit, nameOf(gone.scope)))
+		t.evicted(Eviction{v.of.principal, v.of.service, "stream", gone.scope, gone.limit})
 	}
 	return s
 }
 
-type cutStream struct {
-	Eviction
-	stream *Stream
+// admit adds a stream and takes out the one that makes room for it, nil if none has to. It is one at most: what goes from one
+// scope is missing in the others.
+func (t *Table) admit(s *Stream) (gone *victim[*Stream, struct{}]) {
+	q := &t.streams
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	own := q.ofSession[s.of]
+	if own != nil && own.size >= t.limits.StreamsPerSession {
+		gone = &victim[*Stream, struct{}]{key: own.oldest(), scope: "session", limit: t.limits.StreamsPerSession}
+		q.remove(gone.key)
+		q.add(s)
+	} else if gone = q.add(s); gone != nil {
+		q.leave(gone.key)
+	}
+	return gone
 }
 
-// crowdOut makes room for one stream more. The caller holds the lock.
-func (t *Table) crowdOut(k Key, p identity.ID) (victims []cutStream) {
-	for _, q := range []struct {
-		queue *list.List
-		scope string
-		limit int
-	}{
-		{t.streams.ofSession[k], "session", t.limits.StreamsPerSession},
-		{t.streams.ofPrincipal[p], "principal", t.limits.StreamsPerPrincipal},
-		{t.streams.all, "all", t.limits.Streams},
-	} {
-		if q.queue == nil || q.queue.Len() < q.limit {
-			continue
+func (q *streams) add(s *Stream) *victim[*Stream, struct{}] {
+	if s.of.Key != (Key{}) {
+		if q.ofSession[s.of] == nil {
+			q.ofSession[s.of] = newQueue[Stream]()
 		}
-		s := q.queue.Front().Value.(*Stream)
-		t.streams.remove(s)
-		victims = append(victims, cutStream{Eviction{s.principal, s.key.service, "stream", q.scope, q.limit}, s})
+		q.ofSession[s.of].pushBack(&s.inSession)
 	}
-	return victims
+	return q.crowd.put(s, s.of.principal, struct{}{})
 }
 
-func (q *streams) add(s *Stream) {
-	if s.key != (Key{}) {
-		if q.ofSession[s.key] == nil {
-			q.ofSession[s.key] = list.New()
-		}
-		s.places[0] = q.ofSession[s.key].PushBack(s)
-	}
-	if q.ofPrincipal[s.principal] == nil {
-		q.ofPrincipal[s.principal] = list.New()
-	}
-	s.places[1] = q.ofPrincipal[s.principal].PushBack(s)
-	s.places[2] = q.all.PushBack(s)
-}
-
-// remove takes s out of every queue it is in. It may be called twice.
+// remove takes s out, if it is still there.
 func (q *streams) remove(s *Stream) {
-	if s.places[2] == nil {
+	if s.open {
+		q.crowd.remove(s)
+		q.leave(s)
+	}
+}
+
+// leave takes s, which is not in the crowd any more, out of its session.
+func (q *streams) leave(s *Stream) {
+	s.open = false
+	own := q.ofSession[s.of]
+	if own == nil { // no session
 		return
 	}
-	if s.places[0] != nil {
-		own := q.ofSession[s.key]
-		if own.Remove(s.places[0]); own.Len() == 0 {
-			delete(q.ofSession, s.key)
-		}
+	if own.remove(&s.inSession); own.size == 0 {
+		delete(q.ofSession, s.of)
 	}
-	own := q.ofPrincipal[s.principal]
-	if own.Remove(s.places[1]); own.Len() == 0 {
-		delete(q.ofPrincipal, s.principal)
-	}
-	q.all.Remove(s.places[2])
-	s.places = [3]*list.Element{}
 }
 
 // Touch says that the stream has just carried something.
 func (s *Stream) Touch() {
-	s.table.mu.Lock()
-	defer s.table.mu.Unlock()
-	if s.places[2] == nil {
+	q := &s.table.streams
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !s.open {
 		return
 	}
-	q := s.table.streams
-	if s.places[0] != nil {
-		q.ofSession[s.key].MoveToBack(s.places[0])
+	q.crowd.touch(q.crowd.entries[s])
+	if own := q.ofSession[s.of]; own != nil {
+		own.moveToBack(&s.inSession)
 	}
-	q.ofPrincipal[s.principal].MoveToBack(s.places[1])
-	q.all.MoveToBack(s.places[2])
 }
 
 // Done says that the stream is over. It may be called twice.
 func (s *Stream) Done() {
-	s.table.mu.Lock()
-	defer s.table.mu.Unlock()
-	s.table.streams.remove(s)
+	q := &s.table.streams
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.remove(s)
 }
