@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
+	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/mesh/static"
 	"waymark.dev/waypoint/pkg/policy/urls"
 )
@@ -55,8 +56,8 @@ func (l *loader) checkURLHosts() {
 		if o.Kind != kindService && o.Kind != kindWorkload {
 			continue
 		}
-		if _, err := urls.New(urls.Options{Hosts: static.URLHosts(o.Annotations)}); err != nil {
-			l.problems = append(l.problems, o.problem(join("metadata.annotations", static.AnnURLHosts), "%v", err))
+		if _, err := urls.New(urls.Options{Hosts: mesh.URLHosts(o.Annotations)}); err != nil {
+			l.problems = append(l.problems, o.problem(join("metadata.annotations", mesh.AnnURLHosts), "%v", err))
 		}
 	}
 }

@@ -16,14 +16,33 @@ type Endpoint struct {
 	Identities []identity.ID  // any of these may answer at Tunnel; never empty when Tunnel is set
 	Workload   string         // namespace/name, for logs and metrics
 	Weight     uint32         // share of the traffic relative to the other endpoints; 0 counts as 1
+
+	// Host is a DNS name to connect to in plain text, resolved at each connection; the address in Address is then
+	// meaningless and only its port counts.
+	Host string
+
+	// Gateway stands in front of an endpoint on another network. Address is then that of the gateway's tunnel, Tunnel is
+	// zero, and Identities may answer inside the gateway's tunnel.
+	Gateway *Gateway
+}
+
+// Gateway is the east-west gateway of another network. It passes on, unread, a second tunnel inside the first (contract
+// ambient, section 4.8).
+type Gateway struct {
+	Tunnel     netip.AddrPort
+	Identities []identity.ID // any of these may answer at Tunnel; never empty
+	Authority  string        // hostname:port of the service, which both tunnels name
 }
 
 // Choice returns a number in [0, n). Tests make it predictable.
 type Choice func(n uint64) uint64
 
-// Pick chooses an endpoint at random by weight, leaving out those whose Address was tried already. Locality plays no part
-// yet: an endpoint in another zone is as likely as one next door. The error wraps ErrNoEndpoint.
+// Pick chooses an endpoint, leaving out those whose Address was tried already: by the Picker if there is one, else at random
+// by weight. The error wraps ErrNoEndpoint.
 func (d *Destination) Pick(tried ...netip.AddrPort) (Endpoint, error) {
+	if d.Picker != nil {
+		return d.Picker.Pick(tried)
+	}
 	var total uint64
 	for i := range d.Endpoints {
 		if !slices.Contains(tried, d.Endpoints[i].Address) {

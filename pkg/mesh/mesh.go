@@ -2,15 +2,41 @@ package mesh
 
 import (
 	"errors"
+	"net/netip"
 
 	"waymark.dev/waypoint/pkg/call"
 )
 
-// View is one immutable snapshot of the mesh.
+// View is what is known of the mesh. It is safe for concurrent use.
 type View interface {
 	// Resolve finds what the authority of a tunnel names: the address of a service or workload, or the hostname of a
 	// service, always with a port. Its errors wrap ErrAuthority, ErrNotAttached, ErrUnknownPort or ErrOwnPort.
 	Resolve(authority string) (*Destination, error)
+
+	// Version changes whenever Resolve may answer differently. Endpoints that come and go do not change it: a Destination
+	// always picks among those of the moment.
+	Version() uint64
+}
+
+// Ref names an object.
+type Ref struct{ Kind, Namespace, Name string }
+
+func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+
+// Attached is a service or workload that this waypoint stands in front of.
+type Attached struct {
+	Object   Ref          // what policies name: a Service, ServiceEntry, WorkloadEntry or Pod
+	Service  call.Service // Port is 0: a policy judges every port
+	URLHosts []string     // see URLHosts
+	Faults   []Fault      // annotations that cannot be used: what they were to restrict is not known, so nothing passes
+}
+
+// Declared is what the objects behind a service say of it and istiod does not pass on (contract ambient, section 2.6).
+type Declared struct {
+	Object  Ref
+	Options Options
+	Faults  []Fault
+	Ports   map[uint16]Protocol // by service port, as appProtocol or the name of the port says
 }
 
 // Errors a caller branches on, because each has its own status (contract ambient, section 4.6).
@@ -58,4 +84,11 @@ type Destination struct {
 
 	Endpoints []Endpoint
 	Choice    Choice // nil chooses at random
+	Picker    Picker // chooses instead of both, from endpoints that come and go
+}
+
+// Picker chooses an endpoint whose Address is none of those tried already. Its error wraps ErrNoEndpoint. It is safe for
+// concurrent use.
+type Picker interface {
+	Pick(tried []netip.AddrPort) (Endpoint, error)
 }

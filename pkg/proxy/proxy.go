@@ -155,20 +155,23 @@ type tunnel struct {
 	authority string
 	proxy     *Proxy
 
-	mu    sync.Mutex
-	rules Rules
-	dest  *mesh.Destination
-	err   error
+	mu      sync.Mutex
+	rules   Rules
+	version uint64 // of the rules' view
+	dest    *mesh.Destination
+	err     error
 }
 
-// resolve finds the destination under the given rules; the answer is remembered while the rules stay the same. Beside an
-// error it is the last one there was, nil if there never was one: records name it.
+// resolve finds the destination under the given rules; the answer is remembered while the rules and their view stay the
+// same. Beside an error it is the last one there was, nil if there never was one: records name it.
 func (t *tunnel) resolve(rules Rules) (*mesh.Destination, error) {
+	view := rules.View()
+	version := view.Version() // before it is asked: what changes meanwhile is noticed the next time
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rules != rules {
-		t.rules = rules
-		dest, err := rules.View().Resolve(t.authority)
+	if t.rules != rules || t.version != version {
+		t.rules, t.version = rules, version
+		dest, err := view.Resolve(t.authority)
 		if t.err = err; err == nil {
 			t.dest = dest
 		}

@@ -136,7 +136,7 @@ func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
 	}
 	shown, err := urls.New(urls.Options{Hosts: a.URLHosts})
 	if err != nil {
-		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, static.AnnURLHosts, err)
+		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, mesh.AnnURLHosts, err)
 	}
 	return b.pipeline(
 		policy.Entry{Stage: authz.New(attached), Standing: true},

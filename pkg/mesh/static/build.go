@@ -40,17 +40,17 @@ func New(o Objects) (*View, []Problem) {
 func (b *builder) report(object Ref) report { return report{object, &b.problems} }
 
 func (b *builder) addWorkload(o *Workload) {
-	r := b.report(Ref{KindWorkloadEntry, o.Namespace, o.Name})
-	w := &workload{object: r.object, options: readOptions(r, o.Annotations), choice: b.Choice}
+	r := b.report(Ref{Kind: KindWorkloadEntry, Namespace: o.Namespace, Name: o.Name})
+	w := &workload{object: r.object, options: r.options(o.Annotations), choice: b.Choice}
 	labels, at := o.labels()
-	w.place = b.readPlace(r, "spec", at, o.Spec, labels, w.options.hbonePort)
+	w.place = b.readPlace(r, "spec", at, o.Spec, labels, w.options.HBONEPort())
 	w.name = o.Namespace + "/" + o.Name
 	w.attached = b.Gateway.attached(r, o.Namespace, o.Labels)
 	b.workloads = append(b.workloads, w)
 	if w.attached && b.own(r, "spec.address", w.addr.String()) {
 		b.view.workloads[w.addr] = w
 		b.view.attached = append(b.view.attached, Attached{
-			Object: w.object, Service: w.service(), Address: w.addr, URLHosts: w.options.urlHosts,
+			Attached: mesh.Attached{Object: w.object, Service: w.service(), URLHosts: w.options.URLHosts()}, Address: w.addr,
 		})
 	}
 }
@@ -109,10 +109,10 @@ func (b *builder) attach(s *service, i int, places []*place) {
 		return
 	}
 	name, _, _ := strings.Cut(s.hosts[i], ".")
-	at := Attached{
+	at := Attached{Attached: mesh.Attached{
 		Object: s.object, Service: call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]},
-		URLHosts: s.options.urlHosts,
-	}
+		URLHosts: s.options.URLHosts(),
+	}}
 	ports := map[uint16]*mesh.Destination{}
 	for _, q := range s.ports {
 		d := &mesh.Destination{Service: at.Service, Choice: b.Choice}
@@ -120,7 +120,7 @@ func (b *builder) attach(s *service, i int, places []*place) {
 		for _, p := range places {
 			d.Endpoints = append(d.Endpoints, p.endpoint(q, s.sans))
 		}
-		s.options.apply(d, q.protocol)
+		s.options.Apply(d, q.protocol)
 		ports[q.number] = d
 		at.Ports = append(at.Ports, d)
 	}

@@ -78,7 +78,7 @@ func (b *builder) inline(o *Service, s *service) []*place {
 	places := make([]*place, 0, len(o.Spec.Endpoints))
 	for i, spec := range o.Spec.Endpoints {
 		at := fmt.Sprintf("spec.endpoints[%d]", i)
-		p := b.readPlace(r, at, at+".labels", spec, spec.Labels, s.options.hbonePort)
+		p := b.readPlace(r, at, at+".labels", spec, spec.Labels, s.options.HBONEPort())
 		p.name = fmt.Sprintf("%s/%s[%d]", o.Namespace, o.Name, i)
 		for _, name := range slices.Sorted(maps.Keys(p.ports)) {
 			if !slices.ContainsFunc(s.ports, func(q port) bool { return q.name == name }) {

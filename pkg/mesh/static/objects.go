@@ -3,6 +3,7 @@ package static
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -17,9 +18,7 @@ const (
 )
 
 // Ref names an object.
-type Ref struct{ Kind, Namespace, Name string }
-
-func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
+type Ref = mesh.Ref
 
 // Gateway is this waypoint as the mesh names it, and what may attach to it.
 type Gateway struct {
@@ -80,4 +79,23 @@ type report struct {
 
 func (r report) add(field, format string, args ...any) {
 	*r.all = append(*r.all, Problem{r.object, field, fmt.Sprintf(format, args...)})
+}
+
+// unsupported are annotations of Istio's that change how a service is reached, in ways that are not implemented here.
+var unsupported = []string{
+	"istio.io/connect-strategy", "networking.istio.io/exportTo", "networking.istio.io/traffic-distribution",
+}
+
+// options reads the annotations of the object.
+func (r report) options(annotations map[string]string) mesh.Options {
+	o, faults := mesh.ReadOptions(annotations)
+	for _, name := range slices.Sorted(maps.Keys(annotations)) {
+		if slices.Contains(unsupported, name) {
+			faults = append(faults, mesh.Fault{Field: "metadata.annotations[" + name + "]", Text: "is not supported here"})
+		}
+	}
+	for _, f := range faults {
+		r.add(f.Field, "%s", f.Text)
+	}
+	return o
 }

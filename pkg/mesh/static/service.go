@@ -26,18 +26,18 @@ type service struct {
 	vips    []netip.Addr
 	ports   []port
 	sans    []identity.ID
-	options options
+	options mesh.Options
 }
 
 func (b *builder) readService(o *Service) *service {
-	r := b.report(Ref{KindServiceEntry, o.Namespace, o.Name})
+	r := b.report(Ref{Kind: KindServiceEntry, Namespace: o.Namespace, Name: o.Name})
 	s := &service{
 		object:  r.object,
 		hosts:   readHosts(r, o.Spec.Hosts),
 		vips:    readVIPs(r, o.Spec.Addresses),
 		ports:   readPorts(r, o.Spec.Ports),
 		sans:    readSANs(r, o.Spec.SubjectAltNames),
-		options: readOptions(r, o.Annotations),
+		options: r.options(o.Annotations),
 	}
 	s.checkAnnotatedPorts(r)
 	checkScope(r, o.Spec)
@@ -120,7 +120,7 @@ func readProtocol(r report, field string, spec *networking.ServicePort) mesh.Pro
 	switch {
 	case mesh.ProtocolOf(spec.Protocol).Agent():
 		r.add(field, "%q: Istio refuses this value; write HTTP here and the annotation %s: %s",
-			spec.Protocol, AnnProtocol, mesh.ProtocolOf(spec.Protocol))
+			spec.Protocol, mesh.AnnProtocol, mesh.ProtocolOf(spec.Protocol))
 	case strings.EqualFold(spec.Protocol, "udp"):
 		r.add(field, "%q: no tunnel exists for UDP", spec.Protocol)
 	case !ok:
@@ -145,9 +145,13 @@ func readSANs(r report, names []string) []identity.ID {
 }
 
 func (s *service) checkAnnotatedPorts(r report) {
-	s.options.protocol.check(r, AnnProtocol, s.ports)
-	s.options.mode.check(r, AnnMode, s.ports)
-	s.options.batches.check(r, AnnBatches, s.ports)
+	numbers := make([]uint16, len(s.ports))
+	for i, p := range s.ports {
+		numbers[i] = p.number
+	}
+	for _, f := range s.options.CheckPorts(numbers) {
+		r.add(f.Field, "%s", f.Text)
+	}
 }
 
 // checkScope reports what of a ServiceEntry would have to be ignored.

@@ -302,7 +302,7 @@ func TestURLHosts(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := static.URLHosts(map[string]string{"waymark.dev/mode": "auto"}); got != nil {
+	if got := mesh.URLHosts(map[string]string{"waymark.dev/mode": "auto"}); got != nil {
 		t.Errorf("got %q without the annotation, want none", got)
 	}
 }

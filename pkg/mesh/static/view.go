@@ -16,14 +16,12 @@ type View struct {
 	attached  []Attached
 }
 
-// Attached is a service or workload that this waypoint stands in front of.
+// Attached is a service or workload that this waypoint stands in front of, and what files say of it besides.
 type Attached struct {
-	Object  Ref
-	Service call.Service // Port is 0: a policy judges every port
+	mesh.Attached
+
 	Ports   []*mesh.Destination
 	Address netip.Addr // of a workload
-
-	URLHosts []string // see URLHosts
 }
 
 // Attached lists what is attached, in the order of the objects. Ports of a workload are empty: any can be addressed.
@@ -52,24 +50,27 @@ func (v *View) Resolve(authority string) (*mesh.Destination, error) {
 	return d, nil
 }
 
+// Version is always the same: a directory that changes makes another View.
+func (v *View) Version() uint64 { return 0 }
+
 // workload is a WorkloadEntry, checked.
 type workload struct {
 	*place
 	object   Ref
-	options  options
+	options  mesh.Options
 	attached bool
 	choice   mesh.Choice
 }
 
 // destination is one port of a workload that is addressed directly, whatever services it belongs to.
 func (w *workload) destination(number uint16) (*mesh.Destination, error) {
-	if mesh.Own(number) || number == w.options.hbonePort {
+	if mesh.Own(number) || number == w.options.HBONEPort() {
 		return nil, fmt.Errorf("%w: %s", mesh.ErrOwnPort, netip.AddrPortFrom(w.addr, number))
 	}
 	d := &mesh.Destination{Service: w.service(), Choice: w.choice}
 	d.Service.Port = number
 	d.Endpoints = []mesh.Endpoint{w.endpoint(port{target: number}, nil)}
-	w.options.apply(d, mesh.Unknown)
+	w.options.Apply(d, mesh.Unknown)
 	return d, nil
 }
 

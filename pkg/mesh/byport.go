@@ -1,11 +1,9 @@
-package static
+package mesh
 
 import (
 	"maps"
 	"slices"
 	"strings"
-
-	"waymark.dev/waypoint/pkg/mesh"
 )
 
 // byPort is what one annotation says: one value for every port, or values port by port.
@@ -24,7 +22,7 @@ func readByPort[T comparable](value string, parse func(string) (T, bool), expect
 	for item := range strings.SplitSeq(value, ",") {
 		number, word, ok := strings.Cut(item, "=")
 		v, known := parse(word)
-		port, err := mesh.ParsePort(number)
+		port, err := ParsePort(number)
 		if !ok || !known || err != nil {
 			return byPort[T]{}, quoted(item) + " is neither " + expected
 		}
@@ -44,11 +42,7 @@ func (b byPort[T]) of(port uint16) T {
 	return b.every
 }
 
-// check reports ports that the object does not have.
-func (b byPort[T]) check(r report, name string, ports []port) {
-	for _, number := range slices.Sorted(maps.Keys(b.on)) {
-		if !slices.ContainsFunc(ports, func(p port) bool { return p.number == number }) {
-			r.add(annotation(name), "port %d is not a port of the service", number)
-		}
-	}
+// strangers returns the ports that are named and are not among the given ones.
+func (b byPort[T]) strangers(ports []uint16) []uint16 {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.on)), func(n uint16) bool { return slices.Contains(ports, n) })
 }

@@ -1,15 +1,14 @@
-package static
+package mesh
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-
-	"waymark.dev/waypoint/pkg/mesh"
 )
 
-// Annotations of ours on a ServiceEntry or WorkloadEntry.
+// Annotations of ours on a Service, ServiceEntry or WorkloadEntry.
 const (
 	annotationPrefix = "waymark.dev/"
 	AnnProtocol      = "waymark.dev/protocol"
@@ -28,15 +27,13 @@ const annKagentPort = "kagent.dev/mcp-service-port"
 // maxMaxBody bounds what an operator may ask us to hold in memory for one request, in bytes.
 const maxMaxBody = 1 << 30
 
-// unsupported are annotations of Istio's that change how a service is reached, in ways that are not implemented here.
-var unsupported = []string{
-	"istio.io/connect-strategy", "networking.istio.io/exportTo", "networking.istio.io/traffic-distribution",
-}
+// DefaultHBONEPort is where a workload's ztunnel accepts tunnels.
+const DefaultHBONEPort = 15008
 
-// options are what the annotations of one object say.
-type options struct {
-	protocol  byPort[mesh.Protocol]
-	mode      byPort[mesh.Mode]
+// Options are what the annotations of one object say of its ports. The zero value is not valid: [ReadOptions] makes one.
+type Options struct {
+	protocol  byPort[Protocol]
+	mode      byPort[Mode]
 	batches   byPort[bool]
 	marked    uint16 // a port that somebody else's annotation says is MCP; 0 if none
 	maxBody   int64
@@ -45,32 +42,59 @@ type options struct {
 	urlHosts  []string
 }
 
-func readOptions(r report, annotations map[string]string) options {
-	o := options{maxBody: mesh.DefaultMaxBody, style: "masked", hbonePort: 15008}
+// Fault is something in the annotations of an object that cannot be used. Field is a path such as
+// metadata.annotations[waymark.dev/mode].
+type Fault struct{ Field, Text string }
+
+func (f Fault) String() string { return f.Field + ": " + f.Text }
+
+// ReadOptions reads the annotations of an object. With faults, what can be used is in the options all the same.
+func ReadOptions(annotations map[string]string) (Options, []Fault) {
+	o := Options{maxBody: DefaultMaxBody, style: "masked", hbonePort: DefaultHBONEPort}
+	var faults []Fault
 	for _, name := range slices.Sorted(maps.Keys(annotations)) {
-		if slices.Contains(unsupported, name) {
-			r.add(annotation(name), "is not supported here")
-		}
 		if name == annKagentPort {
-			o.marked, _ = mesh.ParsePort(annotations[name]) // not ours: a slip in it is no problem of ours
+			o.marked, _ = ParsePort(annotations[name]) // not ours: a slip in it is no problem of ours
 		}
 		if !strings.HasPrefix(name, annotationPrefix) {
 			continue
 		}
 		if text := o.set(name, annotations[name]); text != "" {
-			r.add(annotation(name), "%s", text)
+			faults = append(faults, Fault{annotation(name), text})
 		}
 	}
-	return o
+	return o, faults
 }
 
+// CheckPorts reports what the annotations say of ports that the service does not have.
+func (o *Options) CheckPorts(ports []uint16) []Fault {
+	var faults []Fault
+	for _, a := range []struct {
+		name      string
+		strangers []uint16
+	}{
+		{AnnProtocol, o.protocol.strangers(ports)}, {AnnMode, o.mode.strangers(ports)}, {AnnBatches, o.batches.strangers(ports)},
+	} {
+		for _, number := range a.strangers {
+			faults = append(faults, Fault{annotation(a.name), fmt.Sprintf("port %d is not a port of the service", number)})
+		}
+	}
+	return faults
+}
+
+// HBONEPort is where the tunnels of the object's workloads end.
+func (o *Options) HBONEPort() uint16 { return o.hbonePort }
+
+// URLHosts returns the hosts that the annotation lists, see [URLHosts].
+func (o *Options) URLHosts() []string { return o.urlHosts }
+
 // set applies one annotation and returns what is wrong with it.
-func (o *options) set(name, value string) (text string) {
+func (o *Options) set(name, value string) (text string) {
 	switch name {
 	case AnnProtocol:
 		o.protocol, text = readByPort(value, declared, "a protocol (http, http2, grpc, tcp, tls, mcp, a2a) nor port=protocol")
 	case AnnMode:
-		o.mode, text = readByPort(value, mesh.ParseMode, "a mode (enforce, auto, observe) nor port=mode")
+		o.mode, text = readByPort(value, ParseMode, "a mode (enforce, auto, observe) nor port=mode")
 	case AnnBatches:
 		o.batches, text = readByPort(value, parseBool, "true, false, port=true nor port=false")
 	case AnnMaxBody:
@@ -85,7 +109,7 @@ func (o *options) set(name, value string) (text string) {
 		}
 		o.style = value
 	case AnnHBONEPort:
-		port, err := mesh.ParsePort(value)
+		port, err := ParsePort(value)
 		if err != nil {
 			return err.Error()
 		}
@@ -120,29 +144,29 @@ func entries(value string) []string {
 
 // declared reads a protocol as our annotation spells it, or as an appProtocol does that names an agent protocol in
 // somebody's domain, so that the annotation can repeat what stands in a Service.
-func declared(s string) (mesh.Protocol, bool) {
-	switch p := mesh.Protocol(s); p {
-	case mesh.HTTP, mesh.HTTP2, mesh.GRPC, mesh.TCP, mesh.TLS, mesh.MCP, mesh.A2A:
+func declared(s string) (Protocol, bool) {
+	switch p := Protocol(s); p {
+	case HTTP, HTTP2, GRPC, TCP, TLS, MCP, A2A:
 		return p, true
 	}
-	p := mesh.ProtocolOf(s)
+	p := ProtocolOf(s)
 	return p, p.Agent() && strings.Contains(s, "/")
 }
 
 func parseBool(s string) (value, ok bool) { return s == "true", s == "true" || s == "false" }
 
-// apply completes a destination. The annotation wins over what the port itself declares; somebody else's refines a port
+// Apply completes a destination. The annotation wins over what the port itself declares; somebody else's refines a port
 // that carries HTTP or declares nothing; what nobody declares is TCP on the ports of protocols in which the server
 // speaks first.
-func (o *options) apply(d *mesh.Destination, declared mesh.Protocol) {
+func (o *Options) Apply(d *Destination, declared Protocol) {
 	number := d.Service.Port
 	d.Protocol = o.protocol.of(number)
-	if d.Protocol == mesh.Unknown {
+	if d.Protocol == Unknown {
 		d.Protocol = o.refined(declared, number)
 	}
-	d.HTTP2 = d.Protocol.Agent() && (declared == mesh.HTTP2 || declared == mesh.GRPC)
-	if d.Protocol == mesh.Unknown && mesh.ServerFirst(number) {
-		d.Protocol = mesh.TCP
+	d.HTTP2 = d.Protocol.Agent() && (declared == HTTP2 || declared == GRPC)
+	if d.Protocol == Unknown && ServerFirst(number) {
+		d.Protocol = TCP
 	}
 	d.Mode = o.mode.of(number)
 	if d.Mode == "" {
@@ -152,19 +176,19 @@ func (o *options) apply(d *mesh.Destination, declared mesh.Protocol) {
 	d.MaxBody, d.Style = o.maxBody, o.style
 }
 
-func (o *options) refined(p mesh.Protocol, number uint16) mesh.Protocol {
-	if number == o.marked && (p == mesh.HTTP || p == mesh.Unknown) {
-		return mesh.MCP
+func (o *Options) refined(p Protocol, number uint16) Protocol {
+	if number == o.marked && (p == HTTP || p == Unknown) {
+		return MCP
 	}
 	return p
 }
 
 // defaultMode enforces where the port is declared to carry an agent protocol.
-func defaultMode(p mesh.Protocol) mesh.Mode {
+func defaultMode(p Protocol) Mode {
 	if p.Agent() {
-		return mesh.Enforce
+		return Enforce
 	}
-	return mesh.Auto
+	return Auto
 }
 
 func annotation(name string) string { return "metadata.annotations[" + name + "]" }
