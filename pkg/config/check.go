@@ -88,7 +88,7 @@ func (l *loader) checkTargets(p *v1alpha1.AgentAuthorizationPolicy, view *static
 func (l *loader) exists(namespace string, ref v1alpha1.TargetRef) bool {
 	switch ref.Kind {
 	case kindGateway:
-		return l.config.names(namespace, ref)
+		return l.config.scope().names(namespace, ref)
 	case refService:
 		return slices.ContainsFunc(l.config.Services, func(s static.Service) bool {
 			return s.Namespace == namespace && slices.ContainsFunc(s.Spec.Hosts, func(h string) bool {
@@ -102,7 +102,7 @@ func (l *loader) exists(namespace string, ref v1alpha1.TargetRef) bool {
 
 func (l *loader) reaches(namespace string, ref v1alpha1.TargetRef, view *static.View) bool {
 	return slices.ContainsFunc(view.Attached(), func(a static.Attached) bool {
-		return l.config.targets(namespace, ref, a)
+		return l.config.scope().targets(namespace, ref, a.Attached)
 	})
 }
 

@@ -23,6 +23,10 @@ type Ref struct{ Kind, Namespace, Name string }
 
 func (r Ref) String() string { return r.Kind + " " + r.Namespace + "/" + r.Name }
 
+// Host is a hostname in a namespace: the name of a service in istiod's view. The same hostname may exist in several
+// namespaces (contract ambient, section 2.4).
+type Host struct{ Namespace, Hostname string }
+
 // Attached is a service or workload that this waypoint stands in front of.
 type Attached struct {
 	Object   Ref          // what policies name: a Service, ServiceEntry, WorkloadEntry or Pod

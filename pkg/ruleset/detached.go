@@ -21,3 +21,12 @@ func (detached) Inspect(_ context.Context, c *call.Call) (policy.Verdict, error)
 		Reason: fmt.Sprintf("%s is not behind this waypoint", described(c.Route.Service)),
 	}, nil
 }
+
+// closed denies everything, because something that restricts the service cannot be carried out.
+type closed struct{ policy, reason string }
+
+func (closed) Name() string { return "configuration" }
+
+func (c closed) Inspect(context.Context, *call.Call) (policy.Verdict, error) {
+	return policy.Verdict{Action: policy.Deny, Code: call.PolicyError, Policy: c.policy, Reason: c.reason}, nil
+}

@@ -46,17 +46,25 @@ type key struct{ namespace, name, hostname string }
 
 func keyOf(s call.Service) key { return key{s.Namespace, s.Name, s.Hostname} }
 
-// Build assembles a Ruleset, or says why that is not possible. A configuration that config.Load returned has no problems
-// of its own.
-func Build(c *config.Config, d Deps) (*Ruleset, error) {
+// complete checks what every snapshot needs, and fills in the rest.
+func (d *Deps) complete() error {
 	if len(d.TrustDomains) == 0 {
-		return nil, errors.New("ruleset: no trust domain: identities could not be told apart")
+		return errors.New("ruleset: no trust domain: identities could not be told apart")
 	}
 	if d.Audit == nil {
-		return nil, errors.New("ruleset: no audit stage: decisions would leave no record")
+		return errors.New("ruleset: no audit stage: decisions would leave no record")
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	return nil
+}
+
+// Build assembles a Ruleset, or says why that is not possible. A configuration that config.Load returned has no problems
+// of its own.
+func Build(c *config.Config, d Deps) (*Ruleset, error) {
+	if err := d.complete(); err != nil {
+		return nil, err
 	}
 	b := &builder{config: c, deps: d}
 	view, problems := static.New(static.Objects{
@@ -144,9 +152,13 @@ func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
 	), nil
 }
 
-// pipeline puts audit before the stages that judge, so that it is always entered and observes last.
 func (b *builder) pipeline(judges ...policy.Entry) *policy.Pipeline {
-	return policy.NewPipeline(b.config.Generation(), b.deps.Now, append([]policy.Entry{{Stage: b.deps.Audit}}, judges...)...)
+	return assembled(b.config.Generation(), b.deps, judges)
+}
+
+// assembled puts audit before the stages that judge, so that it is always entered and observes last.
+func assembled(generation string, d Deps, judges []policy.Entry) *policy.Pipeline {
+	return policy.NewPipeline(generation, d.Now, append([]policy.Entry{{Stage: d.Audit}}, judges...)...)
 }
 
 func (b *builder) attachment(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) Attachment {
