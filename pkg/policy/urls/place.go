@@ -81,9 +81,16 @@ func forbidden(url string) string {
 			return "it has a backslash"
 		case c > 0x7f:
 			return "it has a character that is not ASCII"
+		case c == '%' && !escape(url[i:]):
+			return "it has a percent sign that begins no escape"
 		}
 	}
 	return ""
+}
+
+// escape reports whether s begins with a percent sign and two hexadecimal digits.
+func escape(s string) bool {
+	return len(s) > 2 && strings.Trim(s[1:3], "0123456789abcdefABCDEF") == ""
 }
 
 const (

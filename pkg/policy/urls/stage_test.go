@@ -70,6 +70,7 @@ const (
 	badPort    = "its port is not a number from 1 to 65535"
 	control    = "it has a blank or a control character"
 	backslash  = "it has a backslash"
+	escape     = "it has a percent sign that begins no escape"
 	notASCII   = "it has a character that is not ASCII"
 	tooLong    = "its host is too long for a DNS name"
 	unlisted   = `"https://login.example.com" is not listed`
@@ -178,6 +179,7 @@ func TestForm(t *testing.T) {
 		{"https://login.example.com\x00.evil.example/", control},
 		{"\x01https://login.example.com/", control},
 		{"https://login.example.com/\x7f", control},
+		{"https://login.example.com/#a%", escape}, {"https://login.example.com/?%4g", escape}, {"https://login.example.com/%zz", escape},
 		{`https:\\login.example.com/`, backslash},
 		{`https://evil.example\@login.example.com/`, backslash},
 		{`https://evil.example\.login.example.com/`, backslash},
