@@ -26,7 +26,7 @@ CRDS     := manifests/crds
 DEEPCOPY := pkg/api/v1alpha1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race lint vuln fuzz generate generate-check e2e bench image clean
+.PHONY: help demo build test race lint vuln fuzz generate generate-check e2e kind-up bench image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -61,8 +61,17 @@ generate-check: ## fails if `make generate` would change anything
 	diff -ru manifests/crds out/_generated/crds
 	diff -u pkg/api/v1alpha1/zz_generated.deepcopy.go out/_generated/deepcopy/zz_generated.deepcopy.go
 
+# The suites that need an API server and an istiod: real ones on loopback, built once per machine (tools/controlplane), unless
+# E2E_KUBECONFIG names a cluster.
+CONTROLLED := istio kube crds
+controlled  = $(if $(E2E_KUBECONFIG),,$(if $(E2E),$(filter $(CONTROLLED),$(subst $(comma), ,$(E2E))),all))
+
 e2e: ## against peers nobody here wrote (E2E=hbone,mcp runs some of the suites)
-	@JSON_TEST_SUITE="$${JSON_TEST_SUITE:-$$(tools/jsonsuite)}" $(COUNT) -modules e2e -p 1 -count=1 $(SUITES)
+	@$(if $(controlled),WAYMARK_CONTROLPLANE="$$(tools/controlplane/build)" || exit 1; export WAYMARK_CONTROLPLANE;) \
+	JSON_TEST_SUITE="$${JSON_TEST_SUITE:-$$(tools/jsonsuite)}" $(COUNT) -modules e2e -p 1 -count=1 -timeout 30m $(SUITES)
+
+kind-up: image ## a kind cluster with Istio ambient and this waypoint (needs docker and kind)
+	@e2e/kind/up waymark/waypoint:$(VERSION)
 
 bench: ## the ratios of docs/performance.md, each with its floor from the same run
 	@cd e2e && $(GO) run ./bench

@@ -60,6 +60,10 @@ var layers = map[string]layer{
 	"pkg/mesh":           {wire, ""},
 	"pkg/session":        {wire, ""},
 	"pkg/mesh/static":    {wire, "pkg/mesh"},
+	"pkg/mesh/wds":       {wire, "pkg/mesh"},
+
+	"pkg/identity/certs/istioca": {wire, "pkg/identity/certs"},
+	"pkg/identity/certs/spire":   {wire, "pkg/identity/certs"},
 
 	"pkg/policy":       {judgment, ""},
 	"pkg/policy/authz": {judgment, "pkg/policy"},
@@ -68,6 +72,7 @@ var layers = map[string]layer{
 
 	"pkg/config":  {assembly, ""},
 	"pkg/ruleset": {assembly, "pkg/config"},
+	"pkg/kube":    {assembly, "pkg/config"},
 
 	"pkg/proxy": {service, ""},
 	"pkg/admin": {service, ""},
