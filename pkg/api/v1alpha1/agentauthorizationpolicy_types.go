@@ -39,15 +39,26 @@ const (
 // without doing it.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=waymark,shortName=aap
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
+// +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.spec.targetRefs[0].name`
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AgentAuthorizationPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// What the policy applies to, what it does and when.
+	//
 	// +required
 	Spec AgentAuthorizationPolicySpec `json:"spec"`
+
+	// What became of the policy; written by controllers.
+	//
+	// +optional
+	Status PolicyStatus `json:"status,omitzero"`
 }
 
 // AgentAuthorizationPolicyList is a list of AgentAuthorizationPolicy.
@@ -67,11 +78,13 @@ type AgentAuthorizationPolicySpec struct {
 	// namespace, to the whole mesh.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	TargetRefs []TargetRef `json:"targetRefs,omitempty"`
 
-	// What to do with a call that a rule matches.
+	// What to do with a call that a rule matches: ALLOW, DENY, AUDIT (only a note in the audit record) or REQUIRE_APPROVAL.
+	// Default ALLOW.
 	//
 	// +optional
 	// +kubebuilder:default=ALLOW
@@ -81,26 +94,9 @@ type AgentAuthorizationPolicySpec struct {
 	// nothing pass. A rule without any part matches every call.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
 	Rules []Rule `json:"rules,omitempty"`
-}
-
-// TargetRef names an object in the policy's namespace.
-type TargetRef struct {
-	// The API group: empty for Service, networking.istio.io for ServiceEntry, gateway.networking.k8s.io for Gateway.
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=253
-	Group string `json:"group,omitempty"`
-
-	// +required
-	// +kubebuilder:validation:Enum=Service;ServiceEntry;Gateway
-	Kind string `json:"kind"`
-
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
 }
 
 // Rule matches a call if any entry of from, any entry of to and every entry of when do. A part that is left out matches
@@ -109,6 +105,7 @@ type Rule struct {
 	// Who calls.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	From []From `json:"from,omitempty"`
@@ -116,6 +113,7 @@ type Rule struct {
 	// What is called.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	To []To `json:"to,omitempty"`
@@ -123,6 +121,7 @@ type Rule struct {
 	// Under which further conditions.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	When []Condition `json:"when,omitempty"`
@@ -130,12 +129,16 @@ type Rule struct {
 
 // From is one kind of caller.
 type From struct {
+	// The callers: every field that is present has to match.
+	//
 	// +required
 	Source Source `json:"source"`
 }
 
 // To is one kind of call.
 type To struct {
+	// The calls: every field that is present has to match.
+	//
 	// +required
 	Operation Operation `json:"operation"`
 }
@@ -145,78 +148,95 @@ type To struct {
 // present.
 //
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!(has(self.serviceAccounts) || has(self.notServiceAccounts)) || !(has(self.principals) || has(self.notPrincipals) || has(self.namespaces) || has(self.notNamespaces))",message="serviceAccounts cannot be combined with principals or namespaces"
 type Source struct {
 	// SPIFFE identities from the caller's certificate: cluster.local/ns/bank/sa/teller, with or without spiffe:// in front.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Principals []string `json:"principals,omitempty"`
 
 	// As principals, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotPrincipals []string `json:"notPrincipals,omitempty"`
 
 	// Kubernetes namespaces, read from the SPIFFE identity.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=320
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Namespaces []string `json:"namespaces,omitempty"`
 
 	// As namespaces, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=320
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotNamespaces []string `json:"notNamespaces,omitempty"`
 
 	// Service accounts as namespace/name, or as name in the policy's own namespace. Always exact, and not together with
 	// principals or namespaces.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=320
+	// +kubebuilder:validation:items:Pattern=`^[^*/]+(/[^*/]+)?$`
 	ServiceAccounts []string `json:"serviceAccounts,omitempty"`
 
 	// As serviceAccounts, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=320
+	// +kubebuilder:validation:items:Pattern=`^[^*/]+(/[^*/]+)?$`
 	NotServiceAccounts []string `json:"notServiceAccounts,omitempty"`
 
 	// Addresses or CIDR blocks of the caller's TCP peer address: the client pod's.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:Pattern=`^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`
 	IPBlocks []string `json:"ipBlocks,omitempty"`
 
 	// As ipBlocks, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:Pattern=`^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$`
 	NotIPBlocks []string `json:"notIpBlocks,omitempty"`
 }
 
@@ -226,10 +246,13 @@ type Source struct {
 // of them matches only calls that name such a target, and cannot name two kinds.
 //
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!(has(self.tools) || has(self.notTools)) || !(has(self.resources) || has(self.notResources) || has(self.prompts) || has(self.notPrompts))",message="tools cannot be combined with resources or prompts: a call names only one; write two entries"
+// +kubebuilder:validation:XValidation:rule="!(has(self.resources) || has(self.notResources)) || !(has(self.prompts) || has(self.notPrompts))",message="resources cannot be combined with prompts: a call names only one; write two entries"
 type Operation struct {
 	// What the connection speaks.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
 	Protocols []Protocol `json:"protocols,omitempty"`
@@ -237,131 +260,160 @@ type Operation struct {
 	// JSON-RPC methods of MCP and A2A calls (tools/call), HTTP methods of plain HTTP requests (GET; gRPC is POST).
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Methods []string `json:"methods,omitempty"`
 
 	// As methods, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotMethods []string `json:"notMethods,omitempty"`
 
 	// Names of MCP tools. They are compared byte for byte: no trimming, no case folding, no Unicode normalisation.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Tools []string `json:"tools,omitempty"`
 
 	// As tools, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotTools []string `json:"notTools,omitempty"`
 
 	// URIs of MCP resources. An exact value is compared byte for byte. Once a policy has a prefix or suffix value, a URI
 	// that could be read in two ways (user information, dot segments, needless escapes, …) is refused.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Resources []string `json:"resources,omitempty"`
 
 	// As resources, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotResources []string `json:"notResources,omitempty"`
 
 	// Names of MCP prompts.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Prompts []string `json:"prompts,omitempty"`
 
 	// As prompts, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotPrompts []string `json:"notPrompts,omitempty"`
 
 	// The HTTP host (:authority), port included where it has one; compared without regard to case.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Hosts []string `json:"hosts,omitempty"`
 
 	// As hosts, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotHosts []string `json:"notHosts,omitempty"`
 
 	// Ports of the service (not of the pod), as strings.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=5
 	// +kubebuilder:validation:items:Pattern=`^[1-9][0-9]{0,4}$`
 	Ports []string `json:"ports,omitempty"`
 
 	// As ports, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=5
 	// +kubebuilder:validation:items:Pattern=`^[1-9][0-9]{0,4}$`
 	NotPorts []string `json:"notPorts,omitempty"`
 
 	// The path of the HTTP request, without its query.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Paths []string `json:"paths,omitempty"`
 
 	// As paths, but none of these may match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotPaths []string `json:"notPaths,omitempty"`
 
 	// What the arguments of the call must be. Every entry has to match.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Arguments []Argument `json:"arguments,omitempty"`
@@ -378,23 +430,27 @@ type Argument struct {
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:Pattern=`^(/([^~/]|~[01])*)+$`
 	Pointer string `json:"pointer"`
 
 	// The value is a string and one of these, each exact, "prefix*", "*suffix" or "*".
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]*|[^*]+\*)$`
 	Values []string `json:"values,omitempty"`
 
 	// The value is a string and none of these. A value that is not there decides against the caller.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]*|[^*]+\*)$`
 	NotValues []string `json:"notValues,omitempty"`
 
 	// The value is a number and not less than this. Compared exactly, as decimal numbers.
@@ -431,24 +487,29 @@ type Condition struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^(request\.headers\[[A-Za-z0-9!#$%&'*+.^_|~-]+\]|source\.(ip|namespace|serviceAccount|principal|trustDomain)|destination\.port|mcp\.(methodName|tool\.name|resource\.uri|prompt\.name))$`
 	Key string `json:"key,omitempty"`
 
 	// The attribute is one of these. CIDR blocks for source.ip, otherwise exact, "prefix*", "*suffix" or "*".
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	Values []string `json:"values,omitempty"`
 
 	// The attribute is none of these.
 	//
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=512
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
 	NotValues []string `json:"notValues,omitempty"`
 
 	// An expression of the Common Expression Language that yields a bool. It is compiled when the policy is loaded; an

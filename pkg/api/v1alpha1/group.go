@@ -2,14 +2,25 @@ package v1alpha1
 
 import "k8s.io/apimachinery/pkg/runtime/schema"
 
-// The group, version and kind of an object of ours, and the annotation that turns a policy into a dry run (Istio's own, so
-// that one habit serves both).
+// The group and version of our kinds, and the annotation that turns a policy into a dry run (Istio's own, so that one habit
+// serves both).
 const (
 	Group            = "waymark.dev"
 	Version          = "v1alpha1"
 	DryRunAnnotation = "istio.io/dry-run"
+)
 
+// The kinds.
+const (
 	KindAgentAuthorizationPolicy = "AgentAuthorizationPolicy"
+	KindAgentAuthentication      = "AgentAuthentication"
+	KindTokenExchange            = "TokenExchange"
+	KindAgentGuard               = "AgentGuard"
+	KindAgentLimit               = "AgentLimit"
+	KindToolCatalog              = "ToolCatalog"
+	KindQuarantine               = "Quarantine"
+	KindApprovalRequest          = "ApprovalRequest"
+	KindAgentAudit               = "AgentAudit"
 )
 
 // GroupVersion returns the group and version of the kinds in this package.

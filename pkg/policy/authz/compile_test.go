@@ -147,7 +147,7 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 	for _, s := range []string{
 		`{spec: {rule: []}}`, `{spec: {rules: [{from: [{source: {actors: [a]}}]}]}}`, `{spec: {rules: [{to: [{operation: {tool: [a]}}]}]}}`,
 		`{spec: {rules: [{to: [{operation: {riskTiers: [a]}}]}]}}`, `{spec: {rules: [{to: [{operation: {arguments: [{pointer: /a, maximum: 1}]}}]}]}}`,
-		`{spec: {rules: [{to: [{operation: {arguments: [{pointer: /a, max: 0.5}]}}]}]}}`, `{status: {}}`,
+		`{spec: {rules: [{to: [{operation: {arguments: [{pointer: /a, max: 0.5}]}}]}]}}`,
 	} {
 		if _, err := parse(s); err == nil {
 			t.Errorf("%s: got no error", s)
