@@ -254,12 +254,13 @@ func TestNoResumption(t *testing.T) {
 func TestNewMaterial(t *testing.T) {
 	ca := certstest.NewCA(td)
 	good := ca.Issue(clientID)
-	if m, err := certs.NewMaterial(good.Certificate, good.Roots); err != nil || m.ID != clientID {
+	roots := []*x509.Certificate{ca.Certificate()}
+	if m, err := certs.NewMaterial(good.Certificate, roots); err != nil || m.ID != clientID {
 		t.Errorf("got %v, %v", m, err)
 	}
 	noLeaf := good.Certificate
 	noLeaf.Leaf = nil
-	if m, err := certs.NewMaterial(noLeaf, good.Roots); err != nil || m.Certificate.Leaf == nil {
+	if m, err := certs.NewMaterial(noLeaf, roots); err != nil || m.Certificate.Leaf == nil {
 		t.Errorf("without a parsed leaf: %v, %v", m, err)
 	}
 	broken := good.Certificate
@@ -267,14 +268,14 @@ func TestNewMaterial(t *testing.T) {
 	anonymous := ca.Issue(identity.ID{})
 	for name, tt := range map[string]struct {
 		certificate tls.Certificate
-		roots       *x509.CertPool
+		roots       []*x509.Certificate
 		want        string
 	}{
-		"empty":       {tls.Certificate{}, good.Roots, "certs: certificate chain or key is empty"},
+		"empty":       {tls.Certificate{}, roots, "certs: certificate chain or key is empty"},
 		"no roots":    {good.Certificate, nil, "certs: no trusted roots"},
-		"empty roots": {good.Certificate, x509.NewCertPool(), "certs: no trusted roots"},
-		"broken leaf": {broken, good.Roots, "certs: leaf: x509: malformed certificate"},
-		"no identity": {anonymous.Certificate, good.Roots, "certs: leaf: identity: certificate has no URI subject alternative name"},
+		"empty roots": {good.Certificate, []*x509.Certificate{}, "certs: no trusted roots"},
+		"broken leaf": {broken, roots, "certs: leaf: x509: malformed certificate"},
+		"no identity": {anonymous.Certificate, roots, "certs: leaf: identity: certificate has no URI subject alternative name"},
 	} {
 		if _, err := certs.NewMaterial(tt.certificate, tt.roots); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: got error %v, want %q", name, err, tt.want)

@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +82,7 @@ func (f *Files) Current() (*Material, error) {
 	if f.current == nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotReady, f.err)
 	}
-	if err := f.current.valid(f.now()); err != nil {
+	if err := f.current.Valid(f.now()); err != nil {
 		return nil, err
 	}
 	return f.current, nil
@@ -125,7 +123,7 @@ func (p filePaths) read() (*fileContent, error) {
 		path string
 		into *[]byte
 	}{{p.certificate, &c.certificate}, {p.key, &c.key}, {p.roots, &c.roots}} {
-		b, err := readFile(file.path)
+		b, err := readFile(file.path, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("certs: %w", err)
 		}
@@ -134,23 +132,25 @@ func (p filePaths) read() (*fileContent, error) {
 	return &c, nil
 }
 
-func readFile(path string) ([]byte, error) {
+func readFile(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(file, limit+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(b) > maxFile:
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
 	case len(bytes.TrimSpace(b)) == 0:
-		return nil, fmt.Errorf("%s is empty", path)
+		return nil, fmt.Errorf("%s %w", path, errEmpty)
 	}
 	return b, nil
 }
+
+var errEmpty = errors.New("is empty")
 
 func (c *fileContent) digest() [sha256.Size]byte {
 	h := sha256.New()
@@ -167,35 +167,9 @@ func (c *fileContent) material() (*Material, error) {
 		// The text of crypto/tls never quotes key bytes.
 		return nil, fmt.Errorf("certs: certificate and key: %w", err)
 	}
-	roots, err := parseRoots(c.roots)
+	roots, err := ParseBundle(c.roots)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("certs: roots: %w", err)
 	}
 	return NewMaterial(certificate, roots)
-}
-
-// parseRoots reads a bundle strictly: one broken certificate in it makes the whole bundle unusable, because what was
-// meant to be trusted, or no longer trusted, is then unknown.
-func parseRoots(bundle []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	count := 0
-	for rest := bytes.TrimSpace(bundle); len(rest) > 0; rest = bytes.TrimSpace(rest) {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return nil, errors.New("certs: roots: not PEM")
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("certs: roots: unexpected PEM block %q", block.Type)
-		}
-		root, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certs: roots: certificate %d: %w", count+1, err)
-		}
-		pool.AddCert(root)
-		count++
-	}
-	if count == 0 {
-		return nil, errors.New("certs: roots: no certificate")
-	}
-	return pool, nil
 }

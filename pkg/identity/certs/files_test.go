@@ -94,6 +94,10 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 			b, _ := os.ReadFile(filepath.Join(dir, roots))
 			write(roots, string(b)+"-----BEGIN CERTIFICATE-----\ntruncated")(t, dir)
 		}, "certs: roots: not PEM"},
+		{"a broken root before a good one", func(t *testing.T, dir string) {
+			b, _ := os.ReadFile(filepath.Join(dir, roots))
+			write(roots, "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"+string(b))(t, dir)
+		}, "certs: roots: 1 of 2 PEM blocks are broken"},
 		{"key among the roots", func(t *testing.T, dir string) {
 			b, _ := os.ReadFile(filepath.Join(dir, key))
 			write(roots, string(b))(t, dir)

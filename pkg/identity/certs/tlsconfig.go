@@ -44,7 +44,7 @@ func serverConfigFor(m *Material, trust identity.Matcher) *tls.Config {
 	// The chain is verified by our own function, shared with the client, which bounds its cost before it begins.
 	c.ClientAuth = tls.RequireAnyClientCert
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		return verifyPeer(cs, m.Roots, clientOfOurs, trust)
+		return verifyPeer(cs, m, clientOfOurs, trust)
 	}
 	return c
 }
@@ -68,7 +68,7 @@ func ClientConfig(src Source, expect identity.Matcher) *tls.Config {
 		if err != nil {
 			return err
 		}
-		return verifyPeer(cs, m.Roots, serverOfOurs, expect)
+		return verifyPeer(cs, m, serverOfOurs, expect)
 	}
 	return c
 }

@@ -33,7 +33,7 @@ var (
 )
 
 // verifyPeer is the whole check of a peer, the same for both roles (X.509-SVID specification, section 5).
-func verifyPeer(cs tls.ConnectionState, roots *x509.CertPool, as usage, accept identity.Matcher) error {
+func verifyPeer(cs tls.ConnectionState, m *Material, as usage, accept identity.Matcher) error {
 	switch {
 	case cs.DidResume:
 		return errResume
@@ -51,12 +51,15 @@ func verifyPeer(cs tls.ConnectionState, roots *x509.CertPool, as usage, accept i
 		intermediates.AddCert(c)
 	}
 	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots:         roots,
+		Roots:         m.rootsFor(leaf),
 		Intermediates: intermediates,
 		KeyUsages:     []x509.ExtKeyUsage{as.x509},
 	})
 	if err != nil {
 		return fmt.Errorf("certs: %s certificate: %w", as.name, err)
+	}
+	if err := m.Revocations.Check(cs.PeerCertificates); err != nil {
+		return err
 	}
 	return checkIdentity(leaf, accept)
 }

@@ -28,9 +28,10 @@ import (
 // CA is one development certificate authority: a self-signed root that issues leaves directly. Its methods panic when
 // the machine cannot make keys; there is nothing a test could do about it.
 type CA struct {
-	td   identity.TrustDomain
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	td     identity.TrustDomain
+	cert   *x509.Certificate
+	key    *ecdsa.PrivateKey
+	parent *CA // nil for a root
 }
 
 // NewCA makes a root for the trust domain, valid for one day.
@@ -49,18 +50,47 @@ func NewCA(td identity.TrustDomain) *CA {
 	return &CA{td: td, cert: sign(template, template, &key.PublicKey, key), key: key}
 }
 
+// Intermediate makes an authority that this one vouches for.
+func (ca *CA) Intermediate(name string) *CA {
+	key := newKey()
+	template := &x509.Certificate{
+		SerialNumber:          serial(),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             time.Now().Add(-time.Minute),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+	return &CA{td: ca.td, cert: sign(template, ca.cert, &key.PublicKey, ca.key), key: key, parent: ca}
+}
+
+// Chain returns the authority's own certificate and those above it, the root last.
+func (ca *CA) Chain() []*x509.Certificate {
+	if ca.parent == nil {
+		return []*x509.Certificate{ca.cert}
+	}
+	return append([]*x509.Certificate{ca.cert}, ca.parent.Chain()...)
+}
+
+func (ca *CA) root() *CA {
+	for ca.parent != nil {
+		ca = ca.parent
+	}
+	return ca
+}
+
 // TrustDomain returns the trust domain the CA was made for.
 func (ca *CA) TrustDomain() identity.TrustDomain { return ca.td }
 
-// Certificate returns the root.
+// Certificate returns the authority's own certificate.
 func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
 
-// Roots returns a pool with this root and those of the others.
+// Roots returns a pool with the roots of this authority and of the others.
 func (ca *CA) Roots(others ...*CA) *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(ca.cert)
-	for _, o := range others {
-		pool.AddCert(o.cert)
+	for _, o := range append([]*CA{ca}, others...) {
+		pool.AddCert(o.root().cert)
 	}
 	return pool
 }
@@ -92,26 +122,40 @@ func WithValidity(notBefore, notAfter time.Time) Option {
 // result is id even where an option gave the certificate other names.
 func (ca *CA) Issue(id identity.ID, opts ...Option) *certs.Material {
 	key := newKey()
-	r := &request{roots: ca.Roots(), template: &x509.Certificate{
+	r := &request{roots: ca.Roots()}
+	leaf := ca.leaf(r, id, &key.PublicKey, opts)
+	chain := [][]byte{leaf.Raw}
+	for _, c := range ca.Chain() {
+		chain = append(chain, c.Raw)
+	}
+	return &certs.Material{
+		ID:          id,
+		Certificate: tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf},
+		Roots:       r.roots,
+	}
+}
+
+// Sign makes the certificate that Issue makes, for somebody else's key.
+func (ca *CA) Sign(id identity.ID, public any, opts ...Option) *x509.Certificate {
+	return ca.leaf(&request{}, id, public, opts)
+}
+
+func (ca *CA) leaf(r *request, id identity.ID, public any, opts []Option) *x509.Certificate {
+	r.template = &x509.Certificate{
 		SerialNumber:          serial(),
 		NotBefore:             time.Now().Add(-time.Minute),
 		NotAfter:              time.Now().Add(time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
-	}}
+	}
 	if !id.IsZero() {
 		r.template.URIs = []*url.URL{mustURL(id.String())}
 	}
 	for _, o := range opts {
 		o(r)
 	}
-	leaf := sign(r.template, ca.cert, &key.PublicKey, ca.key)
-	return &certs.Material{
-		ID:          id,
-		Certificate: tls.Certificate{Certificate: [][]byte{leaf.Raw, ca.cert.Raw}, PrivateKey: key, Leaf: leaf},
-		Roots:       r.roots,
-	}
+	return sign(r.template, ca.cert, public, ca.key)
 }
 
 // WriteFiles issues a leaf for id and writes chain, key and root into dir. The key is readable by its owner only.
@@ -131,7 +175,7 @@ func (ca *CA) WriteFiles(dir string, id identity.ID, opts ...Option) error {
 	}{
 		{certs.ChainFile, chain},
 		{certs.KeyFile, encode("PRIVATE KEY", key)},
-		{certs.RootsFile, encode("CERTIFICATE", ca.cert.Raw)},
+		{certs.RootsFile, encode("CERTIFICATE", ca.root().cert.Raw)},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
 			return fmt.Errorf("certstest: %w", err)
@@ -156,7 +200,7 @@ func (r *Rotating) Current() (*certs.Material, error) {
 	return nil, certs.ErrNotReady
 }
 
-func sign(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) *x509.Certificate {
+func sign(template, parent *x509.Certificate, public any, key *ecdsa.PrivateKey) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
 		panic("certstest: " + err.Error())
