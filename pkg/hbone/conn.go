@@ -69,7 +69,7 @@ func (s *session) newConn(id uint32) *Conn {
 func (c *Conn) Peer() identity.ID { return c.s.peer }
 
 // PeerCertificate returns the verified leaf certificate of the peer.
-func (c *Conn) PeerCertificate() *x509.Certificate { return c.s.leaf }
+func (c *Conn) PeerCertificate() *x509.Certificate { return c.s.chain[0] }
 
 // Authority returns the destination named in the CONNECT request.
 func (c *Conn) Authority() string { return c.authority }

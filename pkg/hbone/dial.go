@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -58,6 +59,7 @@ func (p *Pool) connect(key poolKey, g *group, pending *connecting, m *certs.Mate
 	why := <-ended
 	p.config.Log.Debug("connection closed", "remote", key.addr, "peer", s.peer, "error", why)
 	p.mu.Lock()
+	delete(p.live, s)
 	p.forget(key, g, s)
 	p.mu.Unlock()
 }
@@ -70,20 +72,25 @@ func (p *Pool) forget(key poolKey, g *group, s *session) {
 	}
 }
 
-// establish goes through the phases of a connect. The peer's SETTINGS are waited for: only then is it certain that the
-// peer accepted our certificate, and how many tunnels it allows. The reason of the end follows on the channel.
+// establish goes through the phases of a connect. The reason of the end follows on the channel.
 func (p *Pool) establish(key poolKey, pending *connecting, m *certs.Material, expect identity.Matcher,
 ) (*session, <-chan error, error) {
-	limits := p.config.Limits
-	ctx, cancel := context.WithTimeout(p.ctx, limits.Dial)
+	ctx, cancel := context.WithTimeout(p.ctx, p.config.Limits.Dial)
 	defer cancel()
 	conn, err := p.config.Dial(ctx, key.addr)
 	if err != nil {
 		return nil, nil, err
 	}
 	tune(conn)
-	deadline := time.Now().Add(limits.Handshake)
-	conn.SetDeadline(deadline)
+	return p.handshake(conn, pending, m, expect)
+}
+
+// handshake turns a connection into a session that is registered. The peer's SETTINGS are waited for: only then is it
+// certain that the peer accepted our certificate, and how many tunnels it allows. If it fails, it has closed conn.
+func (p *Pool) handshake(conn net.Conn, pending *connecting, m *certs.Material, expect identity.Matcher,
+) (*session, <-chan error, error) {
+	limits := p.config.Limits
+	conn.SetDeadline(time.Now().Add(limits.Handshake))
 	stop := context.AfterFunc(p.ctx, func() { conn.Close() })
 	defer stop()
 
@@ -97,13 +104,14 @@ func (p *Pool) establish(key poolKey, pending *connecting, m *certs.Material, ex
 	}
 	pending.phase.Store(PhaseHTTP2)
 	s := newSession(client{}, false, tc, w, limits, p.config.Now, p.config.Log)
-	s.leaf = tc.ConnectionState().PeerCertificates[0]
-	if s.peer, err = identity.FromCertificate(s.leaf); err != nil {
+	s.chain = tc.ConnectionState().PeerCertificates
+	var err error
+	if s.peer, err = identity.FromCertificate(s.chain[0]); err != nil {
 		conn.Close()
 		return nil, nil, err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.run() }() // connect receives the result
+	go func() { ended <- s.run() }() // the caller, or we, receive the result
 	select {
 	case <-s.ready:
 	case <-s.done:
@@ -113,9 +121,18 @@ func (p *Pool) establish(key poolKey, pending *connecting, m *certs.Material, ex
 		return nil, nil, <-ended
 	}
 	if s.capacity() == 0 {
+		err = errors.New("peer allows no streams")
 		s.fail(errShutdown)
+	} else if err = p.register(s); err != nil {
+		pending.phase.Store(PhaseTLS)
+		s.fail(err)
+	}
+	if err != nil {
 		<-ended
-		return nil, nil, errors.New("peer allows no streams")
+		p.mu.Lock()
+		delete(p.live, s)
+		p.mu.Unlock()
+		return nil, nil, err
 	}
 	return s, ended, nil
 }

@@ -79,14 +79,19 @@ type DialError struct {
 	Phase  Phase
 	Status int            // HTTP status when Phase is PhaseRefused
 	Addr   netip.AddrPort // the peer that was dialled
+	Inner  bool           // it was the tunnel inside the one to Addr that failed, see DialThrough
 	Err    error          // nil when Phase is PhaseRefused
 }
 
 func (e *DialError) Error() string {
-	if e.Phase == PhaseRefused {
-		return fmt.Sprintf("hbone: dial %s: CONNECT refused with status %d", e.Addr, e.Status)
+	where := "dial"
+	if e.Inner {
+		where = "dial through"
 	}
-	return fmt.Sprintf("hbone: dial %s: %s: %v%s", e.Addr, e.Phase, e.Err, e.hint())
+	if e.Phase == PhaseRefused {
+		return fmt.Sprintf("hbone: %s %s: CONNECT refused with status %d", where, e.Addr, e.Status)
+	}
+	return fmt.Sprintf("hbone: %s %s: %s: %v%s", where, e.Addr, e.Phase, e.Err, e.hint())
 }
 
 func (e *DialError) Unwrap() error { return e.Err }
@@ -104,6 +109,8 @@ func (e *DialError) hint() string {
 		return fmt.Sprintf(" (a NetworkPolicy may be blocking port %d)", e.Addr.Port())
 	case e.Phase == PhaseTCP && errors.Is(e.Err, syscall.ECONNREFUSED):
 		return fmt.Sprintf(" (nothing listens on port %d: the workload may not be in the mesh)", e.Addr.Port())
+	case e.Phase == PhaseIdentity && e.Inner:
+		return " (the gateway may have passed it to another workload)"
 	case e.Phase == PhaseIdentity:
 		return " (the address may belong to another workload by now)"
 	case e.Phase == PhaseTLS && errors.Is(e.Err, certs.ErrNotReady):

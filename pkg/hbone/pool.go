@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -47,6 +48,8 @@ type Pool struct {
 	closed bool
 	own    identity.ID // the identity that the current connections present
 	groups map[poolKey]*group
+	live   map[*session]struct{} // every connection, also those that take no more tunnels
+	check  checkPeer             // of the latest Recheck
 }
 
 // poolKey separates connections that must not be shared: a tunnel for one expectation must not travel on a connection
@@ -78,7 +81,7 @@ func NewPool(c PoolConfig) *Pool {
 			return d.DialContext(ctx, "tcp", a.String())
 		}
 	}
-	p := &Pool{config: c, groups: make(map[poolKey]*group)}
+	p := &Pool{config: c, groups: make(map[poolKey]*group), live: make(map[*session]struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -262,10 +265,4 @@ func (p *Pool) cut() {
 	}
 }
 
-func (p *Pool) list() []*session {
-	var all []*session
-	for _, g := range p.groups {
-		all = append(all, g.sessions...)
-	}
-	return all
-}
+func (p *Pool) list() []*session { return slices.Collect(maps.Keys(p.live)) }

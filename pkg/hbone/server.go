@@ -25,6 +25,7 @@ type ServerConfig struct {
 	Handler      func(*Request)   // called on a goroutine of its own per CONNECT; must Accept or Refuse
 	Log          *slog.Logger     // nil discards
 	Limits       Limits
+	Settle       time.Duration    // how long Shutdown goes on accepting, until everybody has heard of it
 	Now          func() time.Time // nil means time.Now; used to count floods
 }
 
@@ -36,7 +37,9 @@ type Server struct {
 	wg      sync.WaitGroup // connections, from accept to end
 
 	mu        sync.Mutex
-	closed    bool
+	closed    bool // no more connections are accepted
+	cutting   bool // and none is left
+	check     checkPeer
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 }
@@ -149,8 +152,8 @@ func (s *Server) serveConn(conn net.Conn, place *place) {
 		return
 	}
 	ss.onReady = func() { s.waiting.remove(place) }
-	if !s.register(ss) {
-		ss.fail(errShutdown)
+	if err := s.register(ss); err != nil {
+		ss.fail(err)
 	}
 	defer s.unregister(ss)
 	s.report(log.With("peer", ss.peer), ss.run())
@@ -172,21 +175,14 @@ func (s *Server) handshake(conn net.Conn, log *slog.Logger) (*session, error) {
 	if err := tc.Handshake(); err != nil { // bounded by the deadline that admit set
 		return nil, err
 	}
-	leaf := tc.ConnectionState().PeerCertificates[0]
-	peer, err := identity.FromCertificate(leaf)
+	chain := tc.ConnectionState().PeerCertificates
+	peer, err := identity.FromCertificate(chain[0])
 	if err != nil {
 		return nil, err
 	}
 	ss := newSession(s, true, tc, w, s.config.Limits, s.config.Now, log)
-	ss.peer, ss.leaf = peer, leaf
+	ss.peer, ss.chain = peer, chain
 	return ss, nil
-}
-
-func (s *Server) register(ss *session) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sessions[ss] = struct{}{}
-	return !s.closed
 }
 
 func (s *Server) unregister(ss *session) {
@@ -279,12 +275,21 @@ func (s *Server) handle(c *Conn) {
 // vacant implements role: a server leaves idle connections to the client (contract ambient 4.4).
 func (s *Server) vacant(*session) {}
 
-// Shutdown stops accepting, tells every peer to open no more tunnels, and waits until all tunnels have ended. When ctx
-// ends first, the remaining ones are cut and the error of ctx is returned. Handlers must not call it: it waits for them.
+// Shutdown accepts for the settle time, then stops, tells every peer to open no more tunnels, and waits until all tunnels
+// have ended. Tunnels that are on their way while a peer is told are served. When ctx ends first, the remaining ones are cut
+// and the error of ctx is returned. Handlers must not call it: it waits for them.
 func (s *Server) Shutdown(ctx context.Context) error {
+	settled := time.NewTimer(s.config.Settle)
+	defer settled.Stop()
+	select {
+	case <-settled.C:
+	case <-ctx.Done():
+	}
 	for _, ss := range s.stop() {
 		ss.drain()
 	}
+	late := time.AfterFunc(drainNotice, s.waiting.closeAll) // a handshake takes milliseconds
+	defer late.Stop()
 	ended := make(chan struct{})
 	go func() {
 		s.wg.Wait()
@@ -308,7 +313,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// stop closes the listeners and the connections that have no tunnels yet, and returns the others.
+// stop closes the listeners and returns the connections. Those whose handshake is under way are told when it is over.
 func (s *Server) stop() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -316,14 +321,15 @@ func (s *Server) stop() []*session {
 	for l := range s.listeners {
 		l.Close()
 	}
-	s.waiting.closeAll()
 	return s.list()
 }
 
 func (s *Server) cut() {
 	s.mu.Lock()
+	s.cutting = true
 	all := s.list()
 	s.mu.Unlock()
+	s.waiting.closeAll()
 	for _, ss := range all {
 		ss.fail(errShutdown)
 	}

@@ -30,7 +30,7 @@ type session struct {
 	tls           *tls.Conn
 	wire          *wire
 	peer          identity.ID
-	leaf          *x509.Certificate
+	chain         []*x509.Certificate // as the peer sent it, leaf first; verified
 	local, remote net.Addr
 
 	framer *http2.Framer  // reader only
@@ -169,6 +169,9 @@ func (s *session) established() error {
 	if s.onReady != nil {
 		s.onReady()
 	}
+	if s.draining && s.server {
+		s.giveNotice()
+	}
 	return nil
 }
 
@@ -241,6 +244,9 @@ func lastCode(err error) (code http2.ErrCode, speak bool) {
 	var ce *connError
 	if errors.As(err, &ce) {
 		return ce.code, true
+	}
+	if ue := (*untrustedError)(nil); errors.As(err, &ue) {
+		return http2.ErrCodeNo, true
 	}
 	for _, ours := range []error{errDrained, errShutdown, errIdle, errEvicted, ErrPingTimeout} {
 		if errors.Is(err, ours) {
@@ -321,10 +327,16 @@ func (s *session) drain() {
 		return
 	}
 	s.draining = true
-	if !s.server {
+	switch {
+	case !s.server:
 		s.endIfVacant()
-		return
+	case s.keepAlive != nil: // else the handshake is not over, and whoever ends it gives notice
+		s.giveNotice()
 	}
+}
+
+// giveNotice says that we are about to leave.
+func (s *session) giveNotice() {
 	f := s.frame()
 	f.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
 	f.WritePing(false, drainPing)
