@@ -32,6 +32,10 @@ type Gateway struct {
 	Tunnel     netip.AddrPort
 	Identities []identity.ID // any of these may answer at Tunnel; never empty
 	Authority  string        // hostname:port of the service, which both tunnels name
+
+	// Host is a DNS name of a gateway whose address is not known, resolved at each connection; of Tunnel only the port
+	// counts then.
+	Host string
 }
 
 // Choice returns a number in [0, n). Tests make it predictable.
