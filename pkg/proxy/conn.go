@@ -22,6 +22,8 @@ type innerConn struct {
 	guard   *guard
 	ctx     context.Context // of the tunnel
 	aborted atomic.Bool     // the last exchange ended early: the client must see that
+	leaving *atomic.Bool    // the server takes leave: each answer is the last one here
+	notices *noticed        // of HTTP/2; also the duplex
 	once    sync.Once
 
 	over      chan struct{} // closed when the connection is closed and no exchange is left on it
@@ -53,6 +55,17 @@ func (c *innerConn) leave() {
 	if c.exchanges--; c.closed && c.exchanges == 0 {
 		close(c.over)
 	}
+}
+
+// cut ends the connection at once, and visibly so if an exchange is on it.
+func (c *innerConn) cut() {
+	c.mu.Lock()
+	busy := c.exchanges > 0
+	c.mu.Unlock()
+	if busy {
+		c.aborted.Store(true)
+	}
+	c.once.Do(c.finish)
 }
 
 func (c *innerConn) finish() {

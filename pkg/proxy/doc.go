@@ -9,5 +9,6 @@
 // paths that two parsers could read differently, messages the codec cannot read, and calls the pipeline does not pass.
 //
 // Inner HTTP is served and sent by net/http behind the exchange and upstream seams (http.go, upstream.go); nothing above
-// them knows http.Request or http.ResponseWriter.
+// them knows http.Request or http.ResponseWriter. Which connection to an endpoint a request takes is decided in
+// connections.go, how callers are taken leave of in drain.go.
 package proxy

@@ -18,6 +18,7 @@ import (
 
 	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/hbone"
+	"waymark.dev/waypoint/pkg/proxy"
 )
 
 // upstream runs serve for each connection it accepts, until the test ends.
@@ -304,7 +305,7 @@ func TestDrainOfIdleCallers(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
-	w := newWorld(t, archive("annotations", "waymark.dev/mode: auto\n"), addr)
+	w := newWorld(t, archive("annotations", "waymark.dev/mode: auto\n"), addr, func(c *proxy.Config) { c.Leave = 50 * time.Millisecond })
 	var conns []*bufio.Reader
 	for range 10 {
 		conn := w.dial(t)

@@ -33,9 +33,12 @@ type guard struct {
 	busy      atomic.Int32 // heads handed on whose exchange has not ended; two if the next request came early
 
 	mu       sync.Mutex
-	deadline time.Time // set by net/http
-	headBy   time.Time // set by us while a head is incomplete
-	applied  time.Time // what the connection has
+	deadline time.Time     // set by net/http
+	headBy   time.Time     // set by us while a head is incomplete
+	leaveBy  time.Time     // set by us while nothing is on the connection and we take leave
+	applied  time.Time     // what the connection has
+	quiet    bool          // nothing is on the connection: HTTP/1, between two exchanges or before the first
+	leaving  time.Duration // how long that may last; 0 is for ever
 }
 
 type guardState int
@@ -60,7 +63,24 @@ func framing(format string, args ...any) error {
 var errHeadTooLarge = fmt.Errorf("%w: head over %d bytes or %d fields", errFraming, maxHeadBytes, maxHeaders)
 
 func newGuard(c duplex, refused func(int, error)) *guard {
-	return &guard{conn: c, refused: refused, first: true}
+	return &guard{conn: c, refused: refused, first: true, quiet: true}
+}
+
+// begin reads until the first head is there, and reports whether what comes is HTTP/2.
+func (g *guard) begin() (http2 bool, err error) {
+	for g.ok == 0 && g.state != opaque {
+		moved, err := g.advance()
+		if err != nil {
+			return false, g.fail(err)
+		}
+		if moved {
+			continue
+		}
+		if err := g.fill(); err != nil {
+			return false, err
+		}
+	}
+	return g.state == opaque, nil
 }
 
 // Read hands on bytes whose framing is understood.
@@ -107,6 +127,7 @@ func (g *guard) fill() error {
 	n, err := g.conn.Read(g.buf[len(g.buf):cap(g.buf)])
 	g.buf = g.buf[:len(g.buf)+n]
 	if n > 0 {
+		g.stir()
 		return nil
 	}
 	if err == io.EOF && (len(g.buf) > 0 || g.state != inHead) && g.state != opaque {
@@ -114,6 +135,9 @@ func (g *guard) fill() error {
 	}
 	if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && g.headLate() {
 		return g.fail(framing("head not complete after %s", headTimeout))
+	} else if ok && timeout.Timeout() && g.overstayed() {
+		g.err = io.EOF // net/http hangs up on this without a word
+		return g.err
 	}
 	return err
 }
@@ -138,7 +162,48 @@ func (g *guard) fail(err error) error {
 }
 
 // idle says that an exchange is over and its answer is written: net/http reads no more on its behalf.
-func (g *guard) idle() { g.busy.Add(-1) }
+func (g *guard) idle() {
+	if g.busy.Add(-1) > 0 || g.state == opaque || len(g.buf) > 0 { // the next head came early, or begins already
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.quiet = true
+	g.setLeave()
+}
+
+// leave ends the connection when nothing has been on it for a while. It never ends one under a head that has begun.
+func (g *guard) leave(after time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leaving = after
+	g.setLeave()
+}
+
+func (g *guard) setLeave() {
+	if g.quiet && g.leaving > 0 {
+		g.leaveBy = time.Now().Add(g.leaving)
+		_ = g.apply()
+	}
+}
+
+// stir notes that there is something on the connection.
+func (g *guard) stir() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.quiet = false
+	if !g.leaveBy.IsZero() {
+		g.leaveBy = time.Time{}
+		_ = g.apply()
+	}
+}
+
+// overstayed reports whether the connection was to end by now, with nothing on it.
+func (g *guard) overstayed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.quiet && !g.leaveBy.IsZero() && !time.Now().Before(g.leaveBy)
+}
 
 // release ends guarding and returns what was read and not handed on.
 func (g *guard) release() []byte {
@@ -310,11 +375,13 @@ func (g *guard) setReadDeadline(t time.Time) error {
 	return g.apply()
 }
 
-// apply sets the earlier of net/http's deadline and ours.
+// apply sets the earliest of net/http's deadline and ours.
 func (g *guard) apply() error {
 	t := g.deadline
-	if !g.headBy.IsZero() && (t.IsZero() || g.headBy.Before(t)) {
-		t = g.headBy
+	for _, ours := range [...]time.Time{g.headBy, g.leaveBy} {
+		if !ours.IsZero() && (t.IsZero() || ours.Before(t)) {
+			t = ours
+		}
 	}
 	if t.Equal(g.applied) { // net/http clears its deadline again and again
 		return nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,31 +58,36 @@ var errBodyTooLarge = errors.New("proxy: request body over the limit")
 
 // innerServer serves HTTP/1.1 and HTTP/2 without TLS on connections that come out of tunnels.
 type innerServer struct {
-	http  *http.Server
-	conns chan net.Conn
-	stop  chan struct{} // closed by Close, which http.Server calls
-	done  chan struct{} // closed when run has ended
-	once  sync.Once
+	handle   func(exchange, *tunnel)
+	log      *slog.Logger
+	patience time.Duration // how long a connection may be idle in a drain
+	draining atomic.Bool
+
+	mu     sync.Mutex
+	http1  *feed
+	http2  *feed
+	feeds  []*feed // all there ever were
+	conns  map[*innerConn]struct{}
+	none   chan struct{} // closed when there are no conns, if somebody waits
+	closed bool
 }
 
 type tunnelKey struct{}
 
 func newInnerServer(handle func(exchange, *tunnel), log *slog.Logger) *innerServer {
-	s := &innerServer{conns: make(chan net.Conn), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &innerServer{handle: handle, log: log, patience: DefaultLeave, conns: map[*innerConn]struct{}{}}
+	s.http1, s.http2 = s.feed(false), s.feed(true)
+	return s
+}
+
+// feed starts a server for one version of HTTP. Each has its own because net/http takes leave of the two in different ways,
+// and only one of them is good (drain.go). Called with mu held, or before anybody else knows of s.
+func (s *innerServer) feed(http2 bool) *feed {
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	s.http = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			conn, _ := r.Context().Value(tunnelKey{}).(*innerConn)
-			x := &netHTTP{w: w, r: r, conn: conn}
-			defer x.recover(log)
-			if !conn.enter() {
-				x.abort()
-			}
-			defer conn.leave()
-			handle(x, conn.tunnel)
-		}),
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	f := newFeed(&http.Server{
+		Handler: http.HandlerFunc(s.serveHTTP),
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if conn, ok := c.(*innerConn); ok && state == http.StateIdle { // the answer is flushed, and nobody reads ahead any more
 				conn.guard.idle()
@@ -101,58 +107,119 @@ func newInnerServer(handle func(exchange, *tunnel), log *slog.Logger) *innerServ
 			MaxReceiveBufferPerConnection: innerConnWindow,
 			SendPingTimeout:               innerPing,
 		},
+		IdleTimeout:                  s.idleTimeout(),
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	})
+	s.feeds = append(s.feeds, f)
+	return f
+}
+
+func (s *innerServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, _ := r.Context().Value(tunnelKey{}).(*innerConn)
+	x := &netHTTP{w: w, r: r, conn: conn}
+	defer x.recover(s.log)
+	if !conn.enter() {
+		x.abort()
 	}
-	go s.run()
-	return s
+	defer conn.leave()
+	s.handle(x, conn.tunnel)
 }
 
-func (s *innerServer) run() {
-	defer close(s.done)
-	_ = s.http.Serve(s) // ends with ErrServerClosed, by drain or close
-}
-
-// serve hands a connection to the HTTP server and waits until it is closed and its exchanges are on record.
+// serve hands a connection to the server of its HTTP version, and waits until it is closed and its exchanges are on record.
 func (s *innerServer) serve(ctx context.Context, t *tunnel, c duplex) {
 	conn := newInnerConn(ctx, c, t)
-	select {
-	case s.conns <- conn:
-		<-conn.over
-	case <-s.stop:
-		_ = c.Close()
-	case <-ctx.Done():
-		_ = c.Close()
+	conn.leaving = &s.draining
+	if !s.add(conn) {
+		conn.cut()
+		return
+	}
+	defer s.remove(conn)
+	http2, err := conn.guard.begin()
+	if http2 {
+		s.canNotice(conn)
+	}
+	if err != nil || !s.hand(ctx, conn, http2) {
+		_ = conn.Close()
+	}
+	<-conn.over
+}
+
+// hand reports whether a server took the connection.
+func (s *innerServer) hand(ctx context.Context, conn *innerConn, http2 bool) bool {
+	for {
+		f := s.current(http2)
+		if f == nil {
+			return false
+		}
+		select {
+		case f.conns <- conn:
+			return true
+		case <-f.stop: // a drain has put another one in its place, or there is none any more
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 
-// drain stops keep-alive, sends GOAWAY on HTTP/2 and waits for exchanges in flight.
-func (s *innerServer) drain(ctx context.Context) error { return s.http.Shutdown(ctx) }
+func (s *innerServer) current(http2 bool) *feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil
+	case http2:
+		return s.http2
+	}
+	return s.http1
+}
 
+func (s *innerServer) add(conn *innerConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[conn] = struct{}{}
+	if s.draining.Load() {
+		conn.guard.leave(s.patience)
+	}
+	return true
+}
+
+// canNotice makes an HTTP/2 connection one that can be given notice, before net/http sees it.
+func (s *innerServer) canNotice(conn *innerConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn.notices = &noticed{duplex: conn.duplex, wanted: s.draining.Load()}
+	conn.duplex = conn.notices
+}
+
+func (s *innerServer) remove(conn *innerConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
+	if len(s.conns) == 0 && s.none != nil {
+		close(s.none)
+		s.none = nil
+	}
+}
+
+// close ends all connections. Answers that are incomplete look it.
 func (s *innerServer) close() error {
-	err := s.http.Close()
-	<-s.done
-	return err
-}
-
-// Accept, Close and Addr make the server its own listener: connections arrive from tunnels, not from a socket.
-func (s *innerServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.stop:
-		return nil, net.ErrClosed
+	s.mu.Lock()
+	s.closed = true
+	for conn := range s.conns {
+		conn.cut()
 	}
+	feeds := s.feeds
+	s.mu.Unlock()
+	var errs []error
+	for _, f := range feeds {
+		errs = append(errs, f.close())
+	}
+	return errors.Join(errs...)
 }
-
-func (s *innerServer) Close() error { s.once.Do(func() { close(s.stop) }); return nil }
-
-func (s *innerServer) Addr() net.Addr { return tunnelAddr{} }
-
-type tunnelAddr struct{}
-
-func (tunnelAddr) Network() string { return "hbone" }
-func (tunnelAddr) String() string  { return "tunnel" }
 
 // netHTTP is an exchange over net/http.
 type netHTTP struct {
@@ -237,6 +304,9 @@ func (x *netHTTP) respond(status int, h http.Header, contentLength int64) {
 	}
 	if contentLength >= 0 && bodyAllowed(status) {
 		out["Content-Length"] = []string{itoa(contentLength)}
+	}
+	if x.r.ProtoMajor == 1 && x.conn.leaving.Load() {
+		out["Connection"] = []string{"close"}
 	}
 	x.w.WriteHeader(status)
 }

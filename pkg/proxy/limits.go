@@ -53,6 +53,14 @@ const (
 	maxAnswer = 4 << 30
 	maxEvents = 1 << 20
 
+	// DefaultSettle is one propagation delay of readiness through a cluster (contract ambient, section 4.9).
+	DefaultSettle = 5 * time.Second
+	// DefaultLeave is long against the time a request travels, and short against the time a pod has to end.
+	DefaultLeave = 5 * time.Second
+
+	// noticeTime is how long an HTTP/2 client has to hear that it should open no more streams: many round trips.
+	noticeTime = time.Second
+
 	// copyChunk is one read of a body that is relayed unseen.
 	copyChunk = 32 << 10
 	// lingerTime and lingerBytes bound how long a closed HTTP/1 connection waits for the client to finish, so that the

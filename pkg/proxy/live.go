@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
+	"sync/atomic"
 
 	"waymark.dev/waypoint/pkg/call"
 )
@@ -15,6 +16,8 @@ type liveCall struct {
 	tunnel *tunnel
 	cut    context.CancelCauseFunc
 	also   []*call.Call // what it was divided into, as far as it passed
+
+	lasting atomic.Bool // no end of it is in sight: an event stream, an upgraded or raw connection
 }
 
 // liveSet holds what is under way, so that a change of rules reaches it. A call registers before it is judged: a change in

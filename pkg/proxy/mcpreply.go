@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"waymark.dev/waypoint/pkg/call"
@@ -269,8 +268,7 @@ func (f *flow) mayAsk(ctx context.Context, asks *call.Call) policy.Verdict {
 // It goes to the endpoint that asked, on the session and with the credentials of the exchange it asked in, and to the URI that a
 // 2024-11-05 server has named for it.
 func (f *flow) answer(ctx context.Context, in *inbound, uri string, body []byte) {
-	i := slices.IndexFunc(f.dest.Endpoints, func(ep mesh.Endpoint) bool { return ep.Address == in.backend })
-	if i < 0 || len(body) == 0 {
+	if len(body) == 0 {
 		return
 	}
 	req := f.call.HTTP
@@ -283,7 +281,7 @@ func (f *flow) answer(ctx context.Context, in *inbound, uri string, body []byte)
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	resp, err := f.p.upstream.roundTrip(ctx, f.dest.Endpoints[i], &outbound{Request: req, replay: body})
+	resp, err := f.p.upstream.roundTrip(ctx, &destination{in.endpoint, f.dest.Service}, &outbound{Request: req, replay: body}, false)
 	if err != nil {
 		f.p.cfg.Log.Warn("a refusal did not reach the server that asked", "service", f.dest.Service.String(), "decision", f.call.ID, "cause", withheld(err))
 		return

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"waymark.dev/waypoint/pkg/call"
@@ -28,6 +26,7 @@ type Rules interface {
 // Dialer opens tunnels to workloads; *hbone.Pool is one.
 type Dialer interface {
 	Dial(ctx context.Context, t hbone.Target) (*hbone.Conn, error)
+	DialThrough(ctx context.Context, outer, inner hbone.Target) (*hbone.Conn, error)
 }
 
 // Config is what a Proxy needs. Rules is called once per exchange and must be cheap.
@@ -39,18 +38,27 @@ type Config struct {
 	Sniff   time.Duration    // how long an undeclared port waits for the client's first byte; 0 means DefaultSniff
 	Held    session.Limits   // what callers may hold open; zero fields are the defaults
 	Event   time.Duration    // how long an event or an answer that has begun may take to arrive; 0 means DefaultEvent
+	Settle  time.Duration    // how long a drain goes on as if nothing were, until everybody has heard of it
+	Leave   time.Duration    // how long a connection may be idle in a drain; 0 means DefaultLeave
+
+	// Lookup resolves the host of an endpoint that is a name; nil asks the system. Loopback lets such a name lead to this
+	// machine: on a laptop it may, in a pod there is nothing but the waypoint itself.
+	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
+	Loopback bool
+
+	TrustDomainOnly bool   // accept any identity of our trust domains at a workload's tunnel (contract ambient, section 10)
+	Network         string // ours, for gateways to other networks; "" if there is only one
 }
 
 // Proxy carries tunnels to their destinations. Its Serve method is an hbone handler.
 type Proxy struct {
 	cfg       Config
 	inner     *innerServer
-	upstream  *upstream
+	upstream  *connections
 	live      *liveSet
 	held      *session.Table
 	endpoints endpoints
 	seen      *census
-	draining  atomic.Bool
 	tunnels   sync.WaitGroup
 }
 
@@ -65,10 +73,16 @@ func New(cfg Config) *Proxy {
 	if cfg.Event == 0 {
 		cfg.Event = DefaultEvent
 	}
+	if cfg.Lookup == nil {
+		cfg.Lookup = lookup
+	}
 	p := &Proxy{cfg: cfg, live: newLiveSet(), endpoints: endpoints{open: map[session.Key][]*endpoint{}}, seen: newCensus()}
 	p.held = session.New(cfg.Held, cfg.Now, p.evicted)
-	p.upstream = newUpstream(p.dialEndpoint)
+	p.upstream = newConnections(p.dial)
 	p.inner = newInnerServer(p.serveHTTP, cfg.Log)
+	if cfg.Leave > 0 {
+		p.inner.patience = cfg.Leave
+	}
 	return p
 }
 
@@ -81,10 +95,6 @@ func (p *Proxy) Serve(r *hbone.Request) {
 		source:    r.RemoteAddr(),
 		authority: r.Authority(),
 		proxy:     p,
-	}
-	if p.draining.Load() {
-		_ = r.Refuse(http.StatusServiceUnavailable)
-		return
 	}
 	dest, err := t.resolve(p.cfg.Rules())
 	if err != nil {
@@ -104,13 +114,21 @@ func (p *Proxy) Serve(r *hbone.Request) {
 	}
 }
 
-// Reconsider judges every live exchange and raw connection again after the rules changed, and cuts those the standing
-// stages now refuse, unless their port only observes.
+// Reconsider judges every live exchange and raw connection again after the rules or the view of the mesh changed. It cuts
+// those the standing stages now refuse, unless their port only observes; and those without an end in sight whose destination
+// is not behind this waypoint any more. An exchange that was sent while it was is answered.
 func (p *Proxy) Reconsider(ctx context.Context) {
 	rules := p.cfg.Rules()
 	p.live.each(func(e *liveCall) {
 		pipe := rules.Pipeline(e.call.Route.Service)
-		if dest, err := e.tunnel.resolve(rules); err == nil && dest.Mode == mesh.Observe {
+		dest, err := e.tunnel.resolve(rules)
+		switch {
+		case err != nil:
+			if e.lasting.Load() {
+				e.cut(detached(err))
+			}
+			return
+		case dest.Mode == mesh.Observe:
 			return
 		}
 		for _, c := range append([]*call.Call{e.call}, p.live.parts(e)...) {
@@ -123,9 +141,34 @@ func (p *Proxy) Reconsider(ctx context.Context) {
 	})
 }
 
-// Drain tells inner HTTP clients to take new connections elsewhere and waits for exchanges in flight until ctx ends.
+// last says that an exchange has no end in sight: it will be cut when its destination is detached, or is cut now if it was
+// detached before anybody knew that it lasts.
+func (p *Proxy) last(e *liveCall) {
+	e.lasting.Store(true)
+	if _, err := e.tunnel.resolve(p.cfg.Rules()); err != nil {
+		e.cut(detached(err))
+	}
+}
+
+func detached(err error) *revokedError {
+	return &revokedError{policy.Verdict{Action: policy.Deny, Code: call.EntitlementDenied, Reason: err.Error()}, "attachment"}
+}
+
+// Evict closes the HTTP connections to an address that carry no exchange, and lets the others take nothing after it: call it
+// when the workload at the address has gone or become another.
+func (p *Proxy) Evict(a netip.Addr) { p.upstream.evict(a) }
+
+// Drain takes leave of callers: after the settle time each HTTP answer is the last one on its connection, or GOAWAY is said,
+// and idle connections end after a while. No request is lost by it. It waits until there are none, or until ctx ends: event
+// streams and the like last until then. Tunnels are accepted all the time, as the HBONE server, which is to be drained at the
+// same time, decides how long there are any; raw connections end with it.
 func (p *Proxy) Drain(ctx context.Context) error {
-	p.draining.Store(true)
+	settled := time.NewTimer(p.cfg.Settle)
+	defer settled.Stop()
+	select {
+	case <-settled.C:
+	case <-ctx.Done():
+	}
 	return p.inner.drain(ctx)
 }
 
@@ -177,6 +220,11 @@ func (t *tunnel) resolve(rules Rules) (*mesh.Destination, error) {
 		}
 	}
 	return t.dest, t.err
+}
+
+// origin is what a raw connection on this tunnel is opened for.
+func (t *tunnel) origin(r *hbone.Request, dest *mesh.Destination) *origin {
+	return &origin{service: dest.Service, caller: t.source, parent: r.Header().Get("Traceparent")}
 }
 
 // newCall starts the record of one exchange on this tunnel.

@@ -3,8 +3,8 @@ package proxy
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
+	"net/netip"
 
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/hbone"
@@ -22,7 +22,7 @@ func (p *Proxy) serveRaw(r *hbone.Request, t *tunnel, dest *mesh.Destination) {
 		_ = r.Refuse(http.StatusForbidden)
 		return
 	}
-	server, err := p.dialAny(r.Context(), dest, raw.outcome)
+	server, err := p.dialAny(r.Context(), dest, t.origin(r, dest), raw.outcome)
 	if err != nil {
 		raw.outcome.Err, raw.outcome.Status = err, http.StatusServiceUnavailable
 		p.cfg.Log.Warn("upstream unavailable", "service", dest.Service.String(), "decision", raw.outcome.Call.ID, "cause", err)
@@ -46,7 +46,7 @@ func (p *Proxy) serveSniffed(r *hbone.Request, t *tunnel, dest *mesh.Destination
 		return
 	}
 	probe := &policy.Outcome{}
-	server, err := p.dialAny(r.Context(), dest, probe)
+	server, err := p.dialAny(r.Context(), dest, t.origin(r, dest), probe)
 	if err != nil {
 		p.cfg.Log.Warn("upstream unavailable", "service", dest.Service.String(), "caller", t.peer, "cause", err)
 		_ = r.Refuse(http.StatusServiceUnavailable)
@@ -91,7 +91,8 @@ type rawFlow struct {
 func (p *Proxy) judgeRaw(ctx context.Context, t *tunnel, dest *mesh.Destination) *rawFlow {
 	c := t.newCall(dest)
 	c.Protocol, c.Intent = call.TCP, call.Use
-	_, live, done := p.live.add(context.WithoutCancel(ctx), t, c)
+	entry, live, done := p.live.add(context.WithoutCancel(ctx), t, c)
+	p.last(entry)
 	pipe := p.cfg.Rules().Pipeline(dest.Service) // after add: what changes from here on finds the call
 	o := pipe.Inspect(ctx, c)
 	if dest.Mode == mesh.Observe {
@@ -124,25 +125,21 @@ func (f *rawFlow) splice(client, server duplex) {
 }
 
 // dialAny connects to an endpoint of dest, trying others while connections fail.
-func (p *Proxy) dialAny(ctx context.Context, dest *mesh.Destination, o *policy.Outcome) (duplex, error) {
+func (p *Proxy) dialAny(ctx context.Context, dest *mesh.Destination, from *origin, o *policy.Outcome) (duplex, error) {
 	var last error
-	var tried = make([]addrPort, 0, maxAttempts)
+	var tried = make([]netip.AddrPort, 0, maxAttempts)
 	for range maxAttempts {
 		ep, err := dest.Pick(tried...)
 		if err != nil {
 			return nil, errors.Join(err, last)
 		}
-		conn, err := p.dialDuplex(ctx, ep)
+		conn, err := p.dial(ctx, ep, from)
 		if err == nil {
-			o.Backend = ep.Address.String()
+			o.Backend = where(&ep)
 			return conn, nil
 		}
 		last = err
 		tried = append(tried, ep.Address)
 	}
 	return nil, last
-}
-
-func (p *Proxy) dialEndpoint(ctx context.Context, ep mesh.Endpoint) (net.Conn, error) {
-	return p.dialDuplex(ctx, ep)
 }

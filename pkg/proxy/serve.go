@@ -91,7 +91,7 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 		return
 	}
 	defer in.body.Close()
-	f.outcome.Backend = in.backend.String()
+	f.outcome.Backend = where(&in.endpoint)
 	f.codec.relay(ctx, f, in)
 }
 
@@ -201,6 +201,9 @@ func (f *flow) send(r *response) {
 
 // respond sends the head of the upstream's answer.
 func (f *flow) respond(in *inbound, length int64) {
+	if in.length < 0 { // an event stream, for all we know
+		f.p.last(f.entry)
+	}
 	f.outcome.Status = in.status
 	h := in.header
 	dropResponseFields(h)

@@ -22,6 +22,7 @@ func (f *flow) relayUpgrade(ctx context.Context, in *inbound) {
 		f.x.abort()
 	}
 	f.outcome.Status = in.status
+	f.p.last(f.entry)
 	defer client.Close()
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")

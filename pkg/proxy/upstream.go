@@ -4,19 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
 	"net/textproto"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"golang.org/x/net/http2"
 
 	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/hbone"
 	"waymark.dev/waypoint/pkg/mesh"
 )
 
@@ -34,86 +35,160 @@ type outbound struct {
 
 // inbound is the answer: a head and a body that is read as it comes.
 type inbound struct {
-	status  int
-	header  http.Header
-	length  int64 // -1 if unknown
-	body    io.ReadCloser
-	trailer func() http.Header // the announced names at first, the values once body has ended
-	backend netip.AddrPort
+	status   int
+	header   http.Header
+	length   int64 // -1 if unknown
+	body     io.ReadCloser
+	trailer  func() http.Header // the announced names at first, the values once body has ended
+	endpoint mesh.Endpoint
 }
 
-// upstream sends requests to endpoints: the other half of the HTTP seam.
-type upstream struct {
-	http1, http2 *http.Transport
-	seed         maphash.Seed
+// destination is an endpoint, and the service that is called there.
+type destination struct {
+	endpoint mesh.Endpoint
+	service  call.Service
 }
 
-type endpointKey struct{}
+// anyHost stands where net/http wants a host: which endpoint a connection leads to is settled before.
+const anyHost = "endpoint"
 
-// dialError is a connection that could not be opened: no byte of the request went out, so another endpoint may be tried.
-type dialError struct{ err error }
+// unsentError is a failure before the endpoint could have seen anything of the request, or with its word that it did nothing
+// with it: the request may go elsewhere.
+type unsentError struct {
+	err   error
+	stale bool // a connection had ended that was open a moment before, which says nothing about its endpoint
+}
 
-func (e *dialError) Error() string { return e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }
+func (e *unsentError) Error() string { return e.err.Error() }
+func (e *unsentError) Unwrap() error { return e.err }
 
-func newUpstream(dial func(context.Context, mesh.Endpoint) (net.Conn, error)) *upstream {
-	open := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		ep, ok := ctx.Value(endpointKey{}).(mesh.Endpoint)
-		if !ok {
-			return nil, errors.New("proxy: dial without an endpoint")
-		}
-		conn, err := dial(ctx, ep)
-		if err != nil {
-			return nil, &dialError{err}
-		}
-		return conn, nil
+// roundTrip sends o to an endpoint and returns the answer's head. The body must be closed. With fresh, no connection is used
+// that was there before.
+func (c *connections) roundTrip(ctx context.Context, to *destination, o *outbound, fresh bool) (*inbound, error) {
+	conn, err := c.take(ctx, to, o.http2, fresh)
+	if err != nil {
+		return nil, &unsentError{err: err}
 	}
-	transport := func(protocols *http.Protocols) *http.Transport {
-		return &http.Transport{
-			DialContext:            open,
-			Protocols:              protocols,
-			DisableCompression:     true, // bytes go on as they came
-			MaxIdleConns:           0,
-			MaxIdleConnsPerHost:    upstreamIdlePerEndpoint,
-			IdleConnTimeout:        upstreamIdle,
-			ExpectContinueTimeout:  headTimeout,
-			MaxResponseHeaderBytes: maxUpstreamHead,
-			ReadBufferSize:         8 << 10,
-			WriteBufferSize:        8 << 10,
-		}
-	}
-	var h1, h2 http.Protocols
-	h1.SetHTTP1(true)
-	h2.SetUnencryptedHTTP2(true)
-	return &upstream{http1: transport(&h1), http2: transport(&h2), seed: maphash.MakeSeed()}
-}
-
-func (u *upstream) close() {
-	u.http1.CloseIdleConnections()
-	u.http2.CloseIdleConnections()
-}
-
-// roundTrip sends o to ep and returns the answer's head. The body must be closed.
-func (u *upstream) roundTrip(ctx context.Context, ep mesh.Endpoint, o *outbound) (*inbound, error) {
-	ctx = context.WithValue(ctx, endpointKey{}, ep)
+	var inform *informer
 	if o.inform != nil {
-		inform := &informer{inform: o.inform}
-		defer inform.stop()
+		inform = &informer{inform: o.inform}
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: inform.got})
 	}
-	transport := u.http1
-	if o.http2 {
-		transport = u.http2
+	r, body := newRequest(ctx, o)
+	mark := conn.mark()
+	resp, err := conn.RoundTrip(r)
+	if inform != nil {
+		inform.stop()
 	}
-	resp, err := transport.RoundTrip(u.request(ctx, ep, o))
 	if err != nil {
+		err = conn.judge(err, mark, o, body)
+		c.give(conn)
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols && (o.upgrade == "" || !strings.EqualFold(resp.Header.Get("Upgrade"), o.upgrade)) {
-		_ = resp.Body.Close()
+	in := &inbound{
+		status: resp.StatusCode, header: resp.Header, length: resp.ContentLength, endpoint: to.endpoint,
+		trailer: func() http.Header { return resp.Trailer },
+	}
+	a := &answer{ReadCloser: resp.Body, from: c, conn: conn}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		in.body = a
+		return in, nil
+	}
+	both, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok || o.upgrade == "" || !strings.EqualFold(resp.Header.Get("Upgrade"), o.upgrade) {
+		_ = a.Close()
 		return nil, errors.New("proxy: the upstream switches to a protocol that nobody asked for")
 	}
-	return &inbound{status: resp.StatusCode, header: resp.Header, length: resp.ContentLength, body: resp.Body, trailer: func() http.Header { return resp.Trailer }}, nil
+	in.body = &switched{a, both}
+	return in, nil
+}
+
+// answer is the body of an answer. Its end is the end of the exchange on its connection.
+type answer struct {
+	io.ReadCloser
+	from *connections
+	conn *connection
+	over atomic.Bool
+}
+
+func (a *answer) Read(b []byte) (int, error) {
+	n, err := a.ReadCloser.Read(b)
+	if err == io.EOF {
+		a.end()
+	}
+	return n, err
+}
+
+func (a *answer) Close() error {
+	err := a.ReadCloser.Close()
+	a.end()
+	return err
+}
+
+func (a *answer) end() {
+	if !a.over.Swap(true) {
+		a.from.give(a.conn)
+	}
+}
+
+// switched is a connection after a 101.
+type switched struct {
+	*answer
+	both io.Writer
+}
+
+func (s *switched) Write(b []byte) (int, error) { return s.both.Write(b) }
+
+// mark is how far a connection's bytes had come when an exchange began.
+type mark struct{ written, read int64 }
+
+func (c *connection) mark() mark {
+	if c.wire == nil {
+		return mark{}
+	}
+	return mark{c.wire.written.Load(), c.wire.read.Load()}
+}
+
+// judge tells failures after which a request may go elsewhere from others. A request without a body and without effects may
+// also be sent again where an endpoint hung up on a connection that had been idle (RFC 9110, section 9.2.2).
+func (c *connection) judge(err error, m mark, o *outbound, body *bodyOnce) error {
+	var unsent, stale bool
+	now := c.mark()
+	switch {
+	case c.wire == nil:
+		unsent, stale = notProcessed(err)
+	case now.written == m.written:
+		unsent, stale = true, c.used
+	case c.used && now.read == m.read && o.body == nil && len(o.replay) == 0 && safe(o.Method):
+		unsent, stale = true, true
+	}
+	if !unsent || !body.untouched() {
+		return err
+	}
+	return &unsentError{err, stale}
+}
+
+func safe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+// notProcessed reports whether an HTTP/2 endpoint has said, or cannot but have meant, that it did nothing with a request: it
+// refused the stream, or left with GOAWAY before it (RFC 9113, section 8.7). net/http has no names for the latter two.
+func notProcessed(err error) (unsent, stale bool) {
+	var refused http2.StreamError
+	if errors.As(err, &refused) {
+		return refused.Code == http2.ErrCodeRefusedStream, false
+	}
+	switch err.Error() {
+	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable",
+		"http2: client conn could not be established":
+		return true, true
+	}
+	return false, false
 }
 
 // informer passes 1xx answers on while the round trip lasts. The transport reports them from a goroutine of its own, which
@@ -139,25 +214,23 @@ func (i *informer) stop() {
 	i.stopped = true
 }
 
-func (u *upstream) request(ctx context.Context, ep mesh.Endpoint, o *outbound) *http.Request {
+func newRequest(ctx context.Context, o *outbound) (*http.Request, *bodyOnce) {
 	r := &http.Request{
 		Method: o.Method,
-		// Host is the pool's key only; the endpoint itself travels in the context.
-		URL:        target(u.key(ep), o.Path, o.Query),
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1, ProtoMinor: 1,
-		Host:          o.Host,
-		Header:        o.Header,
-		Body:          io.NopCloser(o.body), // the server closes it; a failed dial must not
-		ContentLength: o.length,
-		Trailer:       o.trailer,
+		URL:    target(anyHost, o.Path, o.Query),
+		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Host:    o.Host,
+		Header:  o.Header,
+		Body:    http.NoBody,
+		Trailer: o.trailer,
 	}
-	if o.body == nil {
-		r.Body, r.ContentLength = http.NoBody, 0
-		if len(o.replay) > 0 {
-			r.GetBody = func() (io.ReadCloser, error) { return newReplay(o.replay), nil }
-			r.Body, r.ContentLength = newReplay(o.replay), int64(len(o.replay))
-		}
+	var body *bodyOnce
+	switch {
+	case o.body != nil:
+		body = &bodyOnce{body: o.body}
+		r.Body, r.ContentLength = body, o.length
+	case len(o.replay) > 0:
+		r.Body, r.ContentLength = newReplay(o.replay), int64(len(o.replay))
 	}
 	if _, ok := r.Header["User-Agent"]; !ok {
 		r.Header["User-Agent"] = []string{""} // net/http would add its own
@@ -171,8 +244,27 @@ func (u *upstream) request(ctx context.Context, ep mesh.Endpoint, o *outbound) *
 	if o.upgrade != "" {
 		r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{o.upgrade}
 	}
-	return r.WithContext(ctx)
+	return r.WithContext(ctx), body
 }
+
+// bodyOnce is a body that streams through. It can be sent to another endpoint as long as nothing was read of it, and closing
+// it is the server's affair: a failed attempt must not.
+type bodyOnce struct {
+	body  io.Reader
+	state atomic.Int32 // 0 untouched, 1 read from, 2 this attempt is over
+}
+
+func (b *bodyOnce) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(0, 1) && b.state.Load() != 1 {
+		return 0, errors.New("proxy: this attempt is over")
+	}
+	return b.body.Read(p)
+}
+
+func (b *bodyOnce) Close() error { return nil }
+
+// untouched ends the attempt and reports whether another one may begin. There is nothing to touch in no body.
+func (b *bodyOnce) untouched() bool { return b == nil || b.state.CompareAndSwap(0, 2) }
 
 // target spells the request target exactly as it came. Opaque does that for every path but one that begins with "//",
 // which net/url would take for a host.
@@ -183,21 +275,6 @@ func target(host, path, query string) *url.URL {
 		u.Path, _ = url.PathUnescape(path) // checkPath has refused what cannot be unescaped
 	}
 	return u
-}
-
-// key names an endpoint in the connection pool. It covers the identities we expect there: a pod that takes over an
-// address never gets a connection that was verified for its predecessor.
-func (u *upstream) key(ep mesh.Endpoint) string {
-	var h maphash.Hash
-	h.SetSeed(u.seed)
-	var b [64]byte
-	_, _ = h.Write(ep.Address.AppendTo(b[:0]))
-	_, _ = h.Write(ep.Tunnel.AppendTo(append(b[:0], '|')))
-	for _, id := range ep.Identities {
-		_, _ = h.WriteString("|")
-		_, _ = h.WriteString(id.String())
-	}
-	return "e" + strconv.FormatUint(h.Sum64(), 16) + ":80"
 }
 
 // replay is a whole body that can be sent again.
@@ -217,7 +294,11 @@ func (r *replay) Read(p []byte) (int, error) {
 func (r *replay) Close() error { return nil }
 
 // withheld is an error for the log. Where net/http and we quote what a peer sent, the text ends: payloads are not for logs.
+// Errors of a dial quote identities and addresses only.
 func withheld(err error) string {
+	if d := (*hbone.DialError)(nil); errors.As(err, &d) {
+		return err.Error()
+	}
 	text, rest, quoted := strings.Cut(err.Error(), `"`)
 	if quoted {
 		text += fmt.Sprintf("… (%d bytes withheld)", len(rest))
@@ -225,26 +306,38 @@ func withheld(err error) string {
 	return text
 }
 
-// forward sends o to an endpoint of dest, and to another one while connections fail before a byte went out.
+// forward sends o to an endpoint of dest, and again while nothing of it can have been seen: over another connection where one
+// had ended unnoticed, else to another endpoint.
 func (p *Proxy) forward(ctx context.Context, dest *mesh.Destination, o *outbound) (*inbound, error) {
 	var tried []netip.AddrPort
 	var last error
+	to := destination{service: dest.Service}
 	for range maxAttempts {
-		ep, err := dest.Pick(tried...)
-		if err != nil {
-			return nil, errors.Join(err, last)
+		again := stale(last)
+		if !again {
+			ep, err := dest.Pick(tried...)
+			if err != nil {
+				return nil, errors.Join(err, last)
+			}
+			to.endpoint = ep
 		}
-		in, err := p.upstream.roundTrip(ctx, ep, o)
+		in, err := p.upstream.roundTrip(ctx, &to, o, again)
 		if err == nil {
-			in.backend = ep.Address
 			return in, nil
 		}
-		last = fmt.Errorf("endpoint %s: %w", ep.Address, err)
-		var dial *dialError
-		if !errors.As(err, &dial) {
+		last = fmt.Errorf("endpoint %s: %w", where(&to.endpoint), err)
+		var unsent *unsentError
+		if !errors.As(err, &unsent) || ctx.Err() != nil {
 			return nil, last
 		}
-		tried = append(tried, ep.Address)
+		if !unsent.stale {
+			tried = append(tried, to.endpoint.Address)
+		}
 	}
 	return nil, last
+}
+
+func stale(err error) bool {
+	var unsent *unsentError
+	return errors.As(err, &unsent) && unsent.stale
 }
