@@ -1,6 +1,7 @@
 // Package app wires a waypoint together: what the binary, the demo and the tests all run.
 //
 //	a, err := app.New(app.Options{ConfigDir: dir, Listen: "127.0.0.1:15008", Certificates: source, Audit: os.Stdout})
+//	a, err = app.New(app.Options{Cluster: &app.Cluster{…}, Listen: ":15008", Certificates: source, Audit: os.Stdout})
 //	err = a.Start(ctx) // returns once tunnels are accepted
 //	err = a.Wait(ctx)
 //	err = a.Stop(ctx)  // drains until ctx ends
@@ -10,6 +11,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -32,9 +34,10 @@ import (
 	"waymark.dev/waypoint/pkg/ruleset"
 )
 
-// Options say what to run. ConfigDir, Listen, Certificates and Audit are required.
+// Options say what to run. Listen, Certificates and Audit are required, and either ConfigDir or Cluster.
 type Options struct {
 	ConfigDir          string
+	Cluster            *Cluster
 	Listen             string // host:port for HBONE; port 0 picks one
 	Health             string // host:port for the probes; "" for none
 	Certificates       certs.Source
@@ -44,11 +47,14 @@ type Options struct {
 	Log                *slog.Logger
 	Poll               time.Duration // of the configuration directory; 0 means config.DefaultPoll
 	Sniff              time.Duration // see proxy.Config
+	Settle             time.Duration // how long a waypoint that stops still takes tunnels, until everybody has heard
+	TrustDomainOnly    bool          // accept any identity of the mesh at a workload's tunnel, as Envoy does
 }
 
 // readiness conditions, as operators see them in /healthz/ready.
 const (
 	hasCertificates  = "certificates"
+	hasMesh          = "view of the mesh"
 	hasConfiguration = "configuration"
 	notDraining      = "draining to end"
 )
@@ -59,7 +65,8 @@ type App struct {
 	config *config.Config
 	audit  policy.Stage
 	ready  *admin.Readiness
-	rules  atomic.Pointer[ruleset.Ruleset]
+	rules  atomic.Pointer[inForce]
+	pool   *hbone.Pool
 
 	mu       sync.Mutex // guards the fields below while starting and stopping
 	hbone    net.Listener
@@ -69,6 +76,9 @@ type App struct {
 	failed   chan error
 	cleanups []cleanup
 }
+
+// inForce is the snapshot that decides, as one value to swap.
+type inForce struct{ proxy.Rules }
 
 // cleanup undoes one step of Start. It is registered the moment there is something to undo.
 type cleanup struct {
@@ -84,11 +94,22 @@ func New(o Options) (*App, error) {
 	if o.Certificates == nil || o.Audit == nil {
 		return nil, errors.New("app: Certificates and Audit are required")
 	}
+	a := &App{opt: o, audit: audit.New(o.Audit, audit.Options{Log: o.Log}), failed: make(chan error, 3)}
+	switch {
+	case (o.ConfigDir != "") == (o.Cluster != nil):
+		return nil, errors.New("app: either ConfigDir or Cluster is required")
+	case o.Cluster != nil:
+		if err := o.Cluster.check(); err != nil {
+			return nil, err
+		}
+		a.ready = admin.NewReadiness(hasCertificates, hasMesh, hasConfiguration)
+		return a, nil
+	}
 	c, problems := config.Load(o.ConfigDir)
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("configuration %s:\n%w", o.ConfigDir, problems)
 	}
-	a := &App{opt: o, config: c, audit: audit.New(o.Audit, audit.Options{Log: o.Log}), failed: make(chan error, 3)}
+	a.config = c
 	a.ready = admin.NewReadiness(hasCertificates, hasConfiguration)
 	return a, nil
 }
@@ -119,26 +140,54 @@ func (a *App) start(ctx context.Context) error {
 		return err
 	}
 	deps := ruleset.Deps{Audit: a.audit, TrustDomains: trust}
+	a.pool = hbone.NewPool(hbone.PoolConfig{Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Log: a.opt.Log})
+	a.later("tunnels to workloads", func(context.Context) error { return a.pool.Close() })
+	a.proxy = proxy.New(proxy.Config{
+		Rules: a.Rules, Tunnels: a.pool, Log: a.opt.Log, Sniff: a.opt.Sniff, TrustDomainOnly: a.opt.TrustDomainOnly,
+		Settle: a.opt.Settle, Network: a.network(), Loopback: a.opt.Cluster == nil,
+	})
+	a.later("proxy", func(context.Context) error { return a.proxy.Close() })
+	if err := a.startRules(ctx, deps); err != nil {
+		return err
+	}
+	a.server = hbone.NewServer(hbone.ServerConfig{
+		Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Handler: a.proxy.Serve, Log: a.opt.Log,
+		Settle: a.opt.Settle,
+	})
+	a.followRevocations()
+	a.background("hbone server", func(context.Context) error { return a.server.Serve(a.hbone) })
+	a.later("hbone server", func(context.Context) error { return a.server.Close() })
+	a.ready.Done(hasConfiguration)
+	return nil
+}
+
+// network is ours, for tunnels to other ones.
+func (a *App) network() string {
+	if a.opt.Cluster == nil {
+		return ""
+	}
+	return a.opt.Cluster.Network
+}
+
+// startRules returns once there are rules to judge by.
+func (a *App) startRules(ctx context.Context, deps ruleset.Deps) error {
+	if a.opt.Cluster != nil {
+		return a.startCluster(ctx, deps)
+	}
 	rules, err := ruleset.Build(a.config, deps)
 	if err != nil {
 		return err
 	}
-	a.rules.Store(rules)
-	pool := hbone.NewPool(hbone.PoolConfig{Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Log: a.opt.Log})
-	a.later("tunnels to workloads", func(context.Context) error { return pool.Close() })
-	a.proxy = proxy.New(proxy.Config{
-		Rules: func() proxy.Rules { return a.rules.Load() }, Tunnels: pool, Log: a.opt.Log, Sniff: a.opt.Sniff,
-	})
-	a.later("proxy", func(context.Context) error { return a.proxy.Close() })
-	a.server = hbone.NewServer(hbone.ServerConfig{
-		Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Handler: a.proxy.Serve, Log: a.opt.Log,
-	})
-	a.background("hbone server", func(context.Context) error { return a.server.Serve(a.hbone) })
-	a.later("hbone server", func(context.Context) error { return a.server.Close() })
+	a.enforce(ctx, rules)
 	a.background("configuration", a.followConfiguration(deps))
-	a.ready.Done(hasConfiguration)
-	a.opt.Log.Info("rules in force", "generation", rules.Generation())
 	return nil
+}
+
+// enforce swaps in new rules and judges what is under way again.
+func (a *App) enforce(ctx context.Context, rules proxy.Rules) {
+	a.rules.Store(&inForce{rules})
+	a.proxy.Reconsider(ctx)
+	a.opt.Log.Info("rules in force", "generation", rules.Generation())
 }
 
 func (a *App) startHealth(ctx context.Context) error {
@@ -161,6 +210,22 @@ func (a *App) followCertificates(ctx context.Context) error {
 		return s.Run(ctx)
 	}
 	return nil
+}
+
+// followRevocations ends the tunnels of peers that are revoked while they are connected.
+func (a *App) followRevocations() {
+	r, ok := a.opt.Certificates.(interface {
+		OnChange(call func())
+		Check(chain []*x509.Certificate) error
+	})
+	if !ok {
+		return
+	}
+	r.OnChange(func() {
+		a.server.Recheck(r.Check)
+		a.pool.Recheck(r.Check)
+
+	})
 }
 
 // waitForCertificates blocks until there is a certificate, and returns the trust domains to accept: our own first.
@@ -197,9 +262,7 @@ func (a *App) followConfiguration(deps ruleset.Deps) func(context.Context) error
 			if err != nil {
 				return err
 			}
-			a.rules.Store(rules)
-			a.proxy.Reconsider(ctx)
-			a.opt.Log.Info("rules in force", "generation", rules.Generation())
+			a.enforce(ctx, rules)
 			return nil
 		}
 		return w.Run(ctx)
@@ -213,7 +276,7 @@ func (a *App) Addr() netip.AddrPort { return addrOf(a.hbone) }
 func (a *App) HealthAddr() netip.AddrPort { return addrOf(a.health) }
 
 // Rules is the snapshot in force.
-func (a *App) Rules() *ruleset.Ruleset { return a.rules.Load() }
+func (a *App) Rules() proxy.Rules { return a.rules.Load().Rules }
 
 // Wait returns when ctx ends, with nil, or when a part of the waypoint failed.
 func (a *App) Wait(ctx context.Context) error {
