@@ -18,6 +18,9 @@ type event struct {
 	Output     string
 }
 
+// figuresMark begins what a test measured and wants to be seen even if it passes.
+const figuresMark = "figures: "
+
 // counts is how many tests ended in which way.
 type counts struct{ passed, failed, skipped int }
 
@@ -63,6 +66,9 @@ func (r *report) line(b []byte) {
 		fmt.Fprint(r.out, text(r.build, e.ImportPath))
 	case "output":
 		text(r.run(e.Package).output, e.Test).WriteString(e.Output)
+		if _, figures, ok := strings.Cut(e.Output, figuresMark); ok {
+			fmt.Fprintf(r.out, "     %s: %s\n", e.Test, strings.TrimSpace(figures))
+		}
 	case "pass", "fail", "skip":
 		p := r.run(e.Package)
 		p.ends[e.Test] = e.Action

@@ -37,6 +37,11 @@ func TestReport(t *testing.T) {
 			{"Action":"output","Package":"p","Test":"TestA","Output":"a_test.go:9: needs h2load\n"}
 			{"Action":"skip","Package":"p","Test":"TestA"}
 			{"Action":"pass","Package":"p"}`, counts{skipped: 1}, "skip p TestA\n    a_test.go:9: needs h2load\n"},
+		{"figures are shown of a test that passes", `
+			{"Action":"output","Package":"p","Test":"TestA/one","Output":"    a_test.go:9: figures: 100 requests sent, 0 failed\n"}
+			{"Action":"pass","Package":"p","Test":"TestA/one"}
+			{"Action":"pass","Package":"p","Test":"TestA"}
+			{"Action":"pass","Package":"p"}`, counts{passed: 1}, "     TestA/one: 100 requests sent, 0 failed\n"},
 		{"a package that does not compile fails", `
 			{"Action":"build-output","ImportPath":"p [p.test]","Output":"p/a.go:1:1: undefined: x\n"}
 			{"Action":"build-fail","ImportPath":"p [p.test]"}
