@@ -70,7 +70,7 @@ func runServe(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 			return 2
 		}
 	case f.gateway == "":
-		fmt.Fprintln(stderr, "waypoint serve: --config and --certs are required, or --gateway in a cluster\nhint: waypoint serve -h")
+		fmt.Fprintln(stderr, "waypoint serve: --config and --certs are required, or in a cluster --gateway or GATEWAY_NAME\nhint: waypoint serve -h")
 		return 2
 	}
 	if err := serve(ctx, &f, stdout, stderr); err != nil {

@@ -31,6 +31,7 @@ func TestMesh(t *testing.T) {
 		{"policy change to enforcement", policyChange},
 		{"namespaces", namespaces},
 		{"malformed objects", malformed},
+		{"a Gateway that is not there", noGateway},
 		{"endpoints", endpoints},
 		{"workloads by address", workloads},
 		{"canary", canary},
@@ -251,9 +252,30 @@ spec:
 	}
 	w.k.Kubectl(t, "-n", p.ns, "annotate", "service", "mcp", "waymark.dev/mode=strict")
 	expect("an annotation with a slip", target, http.StatusForbidden)
+	if want := "Service bad/mcp: metadata.annotations[waymark.dev/mode]: "; !strings.Contains(way.Output(), want) {
+		t.Errorf("the log does not say %q", want)
+	}
 	expect("an annotation with a slip", spared, http.StatusOK)
 	w.k.Kubectl(t, "-n", p.ns, "annotate", "service", "mcp", "waymark.dev/mode-")
 	expect("without the annotation", target, http.StatusOK)
+}
+
+// A slip in the name of the Gateway looks like a healthy waypoint: the log says what it is.
+func noGateway(t *testing.T, w *world) {
+	p := w.newPlace(t, "slip", "service")
+	way := p.startWaypoint(t, "agents-0", "--gateway", "agnets")
+	fresh := p.startWaypoint(t, "agents-1")
+	for _, c := range []struct {
+		way  *waypoint
+		want string
+	}{
+		{way, `msg="the Gateway is not there: nothing is attached" gateway=slip/agnets`},
+		{fresh, `msg="the Gateway has no address in its status: nothing is attached" gateway=slip/agents`},
+	} {
+		if !strings.Contains(c.way.Output(), c.want) {
+			t.Errorf("the log does not say %s:\n%s", c.want, c.way.Output())
+		}
+	}
 }
 
 // Pods come and go under load, one without a tunnel, one that takes over the address of another.

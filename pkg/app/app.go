@@ -231,7 +231,7 @@ func (a *App) followRevocations() {
 // waitForCertificates blocks until there is a certificate, and returns the trust domains to accept: our own first.
 func (a *App) waitForCertificates(ctx context.Context) ([]identity.TrustDomain, error) {
 	a.ready.Check(hasCertificates, func() error { _, err := a.opt.Certificates.Current(); return err })
-	waiting := false
+	waiting, began := false, time.Now()
 	for {
 		m, err := a.opt.Certificates.Current()
 		if err == nil {
@@ -241,7 +241,7 @@ func (a *App) waitForCertificates(ctx context.Context) ([]identity.TrustDomain, 
 			}
 			return append([]identity.TrustDomain{own}, a.opt.TrustDomainAliases...), nil
 		}
-		if !waiting {
+		if !waiting && (a.opt.Cluster == nil || time.Since(began) > time.Second) { // istiod's CA takes a moment
 			a.opt.Log.Warn("waiting for a certificate", "cause", err)
 			waiting = true
 		}

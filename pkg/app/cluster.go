@@ -49,6 +49,7 @@ type cluster struct {
 	store    *wds.Store
 	declared map[mesh.Host]*mesh.Declared
 	gateway  config.ClusterGateway
+	told     bool // whether anything was said of the Gateway yet
 	problems []string
 	before   *ruleset.Cluster
 	applied  chan struct{} // closed once there are rules
@@ -125,7 +126,7 @@ func (c *cluster) apply(now *config.Cluster) {
 		c.app.opt.Log.Error("the rules in force stay", "cause", err)
 		return
 	}
-	c.report(rules.Problems())
+	c.report(append(faults(now.Declared), rules.Problems()...))
 	c.declare(now)
 	if c.before == nil || c.before.Generation() != rules.Generation() {
 		c.app.enforce(context.Background(), rules)
@@ -149,16 +150,38 @@ func (c *cluster) declare(now *config.Cluster) {
 		}
 	}
 	c.declared = now.Declared
-	if g := now.Gateway; g.Found != c.gateway.Found || !slices.Equal(g.Hosts, c.gateway.Hosts) || !slices.Equal(g.Addresses, c.gateway.Addresses) {
+	if g := now.Gateway; !c.told || g.Found != c.gateway.Found || !slices.Equal(g.Hosts, c.gateway.Hosts) || !slices.Equal(g.Addresses, c.gateway.Addresses) {
 		o := c.app.opt.Cluster
 		c.store.SetSelf(wds.Self{
 			Namespace: o.Namespace, Gateway: o.Gateway, PodIP: o.PodIP, Network: o.Network, Hosts: g.Hosts, Addresses: g.Addresses,
 		})
-		c.gateway = g
-		if !g.Found {
-			c.app.opt.Log.Error("the Gateway is not there: nothing is attached", "gateway", o.Namespace+"/"+o.Gateway)
+		c.gateway, c.told = g, true
+		c.sayGateway()
+	}
+}
+
+// sayGateway logs what keeps everything from being attached, which looks like a healthy waypoint otherwise.
+func (c *cluster) sayGateway() {
+	name := c.app.opt.Cluster.Namespace + "/" + c.app.opt.Cluster.Gateway
+	switch {
+	case !c.gateway.Found:
+		c.app.opt.Log.Error("the Gateway is not there: nothing is attached", "gateway", name, "hint", "GATEWAY_NAME or --gateway names it, in the pod's namespace")
+	case len(c.gateway.Hosts)+len(c.gateway.Addresses) == 0:
+		c.app.opt.Log.Warn("the Gateway has no address in its status: nothing is attached", "gateway", name)
+	default:
+		c.app.opt.Log.Info("the Gateway says where we are", "gateway", name, "hosts", c.gateway.Hosts, "addresses", c.gateway.Addresses)
+	}
+}
+
+// faults are the annotations that cannot be used, one sentence each.
+func faults(declared map[mesh.Host]*mesh.Declared) (all []string) {
+	for _, d := range declared {
+		for _, f := range d.Faults {
+			all = append(all, fmt.Sprintf("%s: %s: calls to it are refused", d.Object, f))
 		}
 	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // report logs each problem once, for as long as it lasts.

@@ -92,19 +92,37 @@ func TestAnotherEndpoint(t *testing.T) {
 	}
 }
 
-// dying reads a little of each connection and hangs up.
-func dying(t *testing.T) string {
-	return upstream(t, func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 1)); _ = c.SetLinger(0) })
+// dying reads a little of each request and hangs up. Of HTTP/2 that is its first frame: before it there is only the connection's
+// preface, which is no byte of a request.
+func dying(t *testing.T, protocol mesh.Protocol) string {
+	return upstream(t, func(c *net.TCPConn) {
+		defer c.SetLinger(0)
+		if protocol == mesh.HTTP {
+			_, _ = c.Read(make([]byte, 1))
+			return
+		}
+		if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		f := http2.NewFramer(c, c)
+		_ = f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if _, request := frame.(*http2.HeadersFrame); request || err != nil {
+				return
+			}
+		}
+	})
 }
 
 // Once a byte went out there is no other endpoint: it may have been executed.
 func TestNoOtherEndpointOnceAByteWentOut(t *testing.T) {
 	var received atomic.Int64
 	live := app(t, func(http.ResponseWriter, *http.Request) { received.Add(1) })
-	first := dying(t)
 	v := newValley(t)
-	for name, ep := range map[string]mesh.Endpoint{"plaintext": plain(first), "tunnel": v.workload(idA, first, "127.0.0.1:0").ep} {
-		for _, protocol := range []mesh.Protocol{mesh.HTTP, mesh.HTTP2} {
+	for _, protocol := range []mesh.Protocol{mesh.HTTP, mesh.HTTP2} {
+		first := dying(t, protocol)
+		for name, ep := range map[string]mesh.Endpoint{"plaintext": plain(first), "tunnel": v.workload(idA, first, "127.0.0.1:0").ep} {
 			for _, method := range []string{"POST", "GET"} {
 				t.Run(name+" "+string(protocol)+" "+method, func(t *testing.T) {
 					v.attach(vip, service(protocol), ep, plain(live))
