@@ -127,7 +127,7 @@ func (c *cluster) apply(now *config.Cluster) {
 		return
 	}
 	c.report(append(faults(now.Declared), rules.Problems()...))
-	c.declare(now)
+	c.declare(now) // before the rules: a call that sees the new ones also sees what is declared
 	if c.before == nil || c.before.Generation() != rules.Generation() {
 		c.app.enforce(context.Background(), rules)
 	} else {

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"waymark.dev/waypoint/pkg/hbone"
 	"waymark.dev/waypoint/pkg/mesh"
@@ -143,5 +146,57 @@ func TestWorkloadAddressed(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A message that is read while its service is detached is judged by what is true when it has come.
+func TestChangesWhileAMessageComes(t *testing.T) {
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"export_all"}}`
+	for _, tt := range []struct {
+		name         string
+		began, ended mesh.Mode
+		detach       bool
+		want         string
+	}{
+		{"nothing", mesh.Enforce, mesh.Enforce, false, "pass - mcp tools/call 200"},
+		{"detached", mesh.Enforce, mesh.Enforce, true, "deny attachment mcp tools/call 200"},
+		{"detached while it observes", mesh.Observe, mesh.Observe, true, "deny attachment mcp tools/call 200"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var received atomic.Int64
+			server := app(t, func(w http.ResponseWriter, _ *http.Request) {
+				received.Add(1)
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[]}}`)
+			})
+			v := newValley(t)
+			d := service(mesh.MCP)
+			d.Mode = tt.began
+			v.attach(vip, d, plain(server))
+			c, err := v.dial(vip)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head := fmt.Sprintf("POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"+
+				"MCP-Protocol-Version: 2025-11-25\r\nContent-Length: %d\r\n\r\n", len(body))
+			_, _ = io.WriteString(c, head+body[:10])
+			time.Sleep(50 * time.Millisecond) // the exchange has begun with what was true then
+			if tt.detach {
+				v.detach(vip)
+			}
+			_, _ = io.WriteString(c, body[10:])
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			if n := received.Load(); tt.detach && n != 0 {
+				t.Errorf("the server got %d calls", n)
+			}
+			v.close()
+			if got := v.recorded(); len(got) != 1 || got[0] != tt.want {
+				t.Errorf("recorded %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

@@ -80,8 +80,8 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 	entry, ctx, done := p.live.add(x.context(), t, f.call)
 	defer done()
 	f.entry = entry
-	f.inspect(ctx, rules)
-	if !f.mayPass() && !f.codec.replace(f) {
+	f.inspect(ctx, f.renew())
+	if f.revoked(ctx) || !f.mayPass() && !f.codec.replace(f) {
 		f.send(f.codec.deny(f.outcome.Verdict))
 		return
 	}
@@ -93,6 +93,23 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 	defer in.body.Close()
 	f.outcome.Backend = where(&in.endpoint)
 	f.codec.relay(ctx, f, in)
+}
+
+// renew takes over what has changed while the message was read, and returns the rules to judge by: the service may have been
+// detached, its annotations or its policies be others, its port no longer only observe. What changes from here on finds the
+// exchange among what is under way.
+func (f *flow) renew() Rules {
+	now := f.p.cfg.Rules()
+	f.pipe = now.Pipeline(f.dest.Service)
+	switch dest, err := f.t.resolve(now); {
+	case err != nil:
+		f.entry.cut(detached(err))
+	case f.dest.Mode == mesh.Observe && dest.Mode != mesh.Observe:
+		stricter := *f.dest
+		stricter.Mode = dest.Mode
+		f.dest = &stricter
+	}
+	return now
 }
 
 // mayPass applies the verdict. On a port that only observes, a refusal is recorded and not applied.

@@ -3,6 +3,8 @@ package ruleset
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
 	"fmt"
 	"slices"
 	"sync"
@@ -44,6 +46,7 @@ type held struct {
 	source   config.Policy
 	compiled *authz.Policy // nil if nothing of it can be used
 	problem  string        // what is wrong with it; "" if nothing is
+	line     string        // what names it and its content in the generation
 }
 
 // made is a pipeline, and what it was made for.
@@ -59,14 +62,13 @@ func Assemble(c *config.Cluster, view Landscape, d Deps, before *Cluster) (*Clus
 		return nil, err
 	}
 	r := &Cluster{
-		generation: generationOf(c), scope: config.Scope{Namespace: c.Gateway.Namespace, Gateway: c.Gateway.Name},
-		view: view, deps: d, unenforced: c.Unenforced, pipelines: map[key]made{},
+		scope: config.Scope{Namespace: c.Gateway.Namespace, Gateway: c.Gateway.Name},
+		view:  view, deps: d, unenforced: c.Unenforced, pipelines: map[key]made{},
 	}
-	r.detached = r.pipeline(policy.Entry{Stage: detached{}, Standing: true})
 	known := before.compiled()
 	for _, p := range c.Policies {
 		h := known[p.Object]
-		if h == nil {
+		if h == nil || h.source != p {
 			h = hold(p, d)
 		}
 		r.policies = append(r.policies, h)
@@ -74,6 +76,8 @@ func Assemble(c *config.Cluster, view Landscape, d Deps, before *Cluster) (*Clus
 			r.problems = append(r.problems, fmt.Sprintf("AgentAuthorizationPolicy %s/%s: %s", p.Object.Namespace, p.Object.Name, h.problem))
 		}
 	}
+	r.generation = r.generationOf(c)
+	r.detached = r.pipeline(policy.Entry{Stage: detached{}, Standing: true})
 	for _, u := range c.Unenforced {
 		r.problems = append(r.problems, fmt.Sprintf("%s %s/%s: is not carried out by this version: what it targets is refused", u.Kind, u.Namespace, u.Name))
 	}
@@ -94,7 +98,7 @@ func (r *Cluster) compiled() map[*v1alpha1.AgentAuthorizationPolicy]*held {
 // hold compiles a policy. Of an ALLOW with a mistake in it remains an ALLOW that matches nothing: what it was to permit is
 // refused unless another one permits it. Anything else with a mistake refuses everything it targets, see pipelines.
 func hold(p config.Policy, d Deps) *held {
-	h := &held{source: p, problem: p.Problem}
+	h := &held{source: p, problem: p.Problem, line: lineOf(p)}
 	if h.problem == "" {
 		compiled, problems := authz.Compile(p.Object, d.TrustDomains...)
 		if len(problems) == 0 {
@@ -113,11 +117,10 @@ func hold(p config.Policy, d Deps) *held {
 
 // generationOf names the policies that are in force: the first 12 hexadecimal digits of a SHA-256. Replicas that have seen
 // the same objects say the same.
-func generationOf(c *config.Cluster) string {
-	lines := make([]string, 0, len(c.Policies)+len(c.Unenforced))
-	for _, p := range c.Policies {
-		o := p.Object
-		lines = append(lines, fmt.Sprintf("%s/%s %s %d %q", o.Namespace, o.Name, o.UID, o.Generation, o.Annotations[v1alpha1.DryRunAnnotation]))
+func (r *Cluster) generationOf(c *config.Cluster) string {
+	lines := make([]string, 0, len(r.policies)+len(c.Unenforced))
+	for _, h := range r.policies {
+		lines = append(lines, h.line)
 	}
 	for _, u := range c.Unenforced {
 		lines = append(lines, fmt.Sprintf("%s %s/%s %v", u.Kind, u.Namespace, u.Name, u.TargetRefs))
@@ -129,6 +132,18 @@ func generationOf(c *config.Cluster) string {
 		fmt.Fprintln(h, l)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// lineOf has the content of a policy as well as its number: while a CRD changes, an API server may hand on one number with two
+// contents, and who was let in by the wider one has to be judged again.
+func lineOf(p config.Policy) string {
+	o := p.Object
+	spec, err := json.Marshal(&o.Spec, json.Deterministic(true))
+	if err != nil {
+		spec = jsontext.Value(err.Error())
+	}
+	return fmt.Sprintf("%s/%s %s %d %q %x %q %v", o.Namespace, o.Name, o.UID, o.Generation, o.Annotations[v1alpha1.DryRunAnnotation],
+		sha256.Sum256(spec), p.Problem, p.Blind)
 }
 
 // Generation names the policies in force.

@@ -240,10 +240,14 @@ func TestClusterGeneration(t *testing.T) {
 	if got := assemble(t, l, first, config.Cluster{Policies: []config.Policy{q, p}}); got.Generation() != first.Generation() {
 		t.Error("the order of the objects makes another generation")
 	}
+	narrowed := config.Policy{Object: p.Object.DeepCopy()} // the same number, as while a CRD changes
+	narrowed.Object.Spec.Rules[0].To[0].Operation.Methods = []string{"tools/call"}
+	unread := config.Policy{Object: p.Object, Problem: "spec.rules: must be a list"}
 	edited := config.Policy{Object: p.Object.DeepCopy()}
 	edited.Object.Generation = 2
 	for _, c := range []config.Cluster{
 		{}, {Policies: []config.Policy{p}}, {Policies: []config.Policy{edited, q}},
+		{Policies: []config.Policy{narrowed, q}}, {Policies: []config.Policy{unread, q}},
 		{Policies: []config.Policy{p, q}, Unenforced: []config.Unenforced{{Kind: "AgentGuard", Namespace: "bank", Name: "g"}}},
 	} {
 		if got := assemble(t, l, first, c); got.Generation() == first.Generation() {
