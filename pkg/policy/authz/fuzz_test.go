@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
+	"errors"
 	"math/big"
 	"net/url"
 	"path"
@@ -43,7 +44,11 @@ func FuzzArgument(f *testing.F) {
 			return // bytes after the value never get this far: the strict reader refuses them
 		}
 		var tree any
-		if err := json.Unmarshal(arguments, &tree); err != nil {
+		err := json.Unmarshal(arguments, &tree)
+		if errors.Is(err, strconv.ErrRange) {
+			return // a number that only this decoder is too small for
+		}
+		if err != nil {
 			t.Fatalf("passed what a second decoder refuses: %v", err)
 		}
 		for _, token := range strings.Split(pointer[1:], "/") {
