@@ -14,7 +14,6 @@ type Cluster struct {
 	Policies   []Policy
 	Declared   map[mesh.Host]*mesh.Declared // of Services and ServiceEntries of all namespaces
 	Unenforced []Unenforced
-	Version    string // another one with every change; opaque
 }
 
 // ClusterGateway is the Gateway that this waypoint belongs to, as its status says where to find us.

@@ -13,5 +13,8 @@
 // differently, such as no, 0755 and 2026-01-01. A restriction that is misread is no restriction. Every problem of every
 // file is reported, with line and column; with one problem there is no Config.
 //
+// [Cluster] is the same for an API server, made by package kube, with the faults in it: see docs/decisions/0007. [Scope] says which
+// policies concern which service in both.
+//
 // [Watch] follows the directory: a change either takes effect as a whole or not at all.
 package config

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"waymark.dev/waypoint/pkg/config"
@@ -24,7 +23,6 @@ func (s *Source) picture(now time.Time) (c *config.Cluster, until time.Time) {
 	s.version++
 	p := pictured{now: now, declarations: map[mesh.Host]*declaration{}, Cluster: config.Cluster{
 		Gateway: config.ClusterGateway{Namespace: s.opt.Namespace, Name: s.opt.Gateway},
-		Version: strconv.FormatUint(s.version, 10),
 	}}
 	for _, f := range s.followers {
 		if f.kind.aside {

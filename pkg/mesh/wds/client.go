@@ -24,7 +24,7 @@ const (
 
 // sink is what a Client feeds; a [Store] is one. One goroutine calls at a time. With full, changed is all that there is, and
 // what else was known is gone; otherwise changed and removed are what is new, and no name is in both. What cannot be used is
-// returned: of it, what was known before stays in force, unless full.
+// returned: of it, what was known before stays in force, also with full.
 type sink interface {
 	applyAddresses(full bool, changed []resource, removed []string) []rejected
 	applyPolicies(full bool, changed []resource, removed []string) []rejected
