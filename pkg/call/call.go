@@ -99,6 +99,7 @@ type Call struct {
 	Session   string         // the protocol's own session, if it has one; bearer-like: never logged in clear
 
 	Principal identity.ID      // who opened the tunnel: proven by mTLS, never by a header
+	Proof     string           // SHA-256 of the certificate that proved it, base64url as in x5t#S256 (RFC 8705 section 3.1)
 	Claims    *identity.Claims // verified token, or nil
 	Chain     []identity.Hop   // delegation, user first
 	Source    netip.AddrPort   // TCP peer of the tunnel: the client pod's address

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/identity"
 )
 
 // Stage inspects one decoded call. Implementations are safe for concurrent use and must not modify c.
@@ -67,6 +68,24 @@ type Verdict struct {
 	Body   jsontext.Value // for Rewrite: replaces Arguments, or a Reply's Body
 	Hidden int            // for Rewrite of a list: how many entries were cut
 	Notes  []Note         // what else was seen and not applied: dry runs, AUDIT rules, evaluation errors
+
+	Caller    *Caller      // for Pass: what a token proves; the stages that follow find it in the call
+	Headers   []HeaderEdit // for Pass: changes to the request's header, in order; the stages that follow see them
+	Challenge string       // for Deny: the value of WWW-Authenticate (RFC 9110 section 11.6.1); the peer gets status 401 or 403 with it
+}
+
+// Caller is what a verified token says: who is asking, and for whom.
+type Caller struct {
+	Claims *identity.Claims
+	Chain  []identity.Hop // user first
+}
+
+// HeaderEdit is one change to the header of a request on its way to the destination.
+type HeaderEdit struct {
+	Name   string // in any spelling
+	Remove bool   // takes away every field of that name, whatever its case and with "_" for "-"; it comes before Value
+	Value  string // is added as a field if it is not empty
+	Cookie string // with Remove: not the whole field Name goes, but the cookie of this name in it
 }
 
 // Note records a rule that matched without deciding.
@@ -98,7 +117,7 @@ const maxSteps = 64
 // Outcome is everything that happened to one call: the audit record, the metrics, the trace and `waypoint explain` are
 // renderings of it.
 type Outcome struct {
-	Call       *call.Call // as forwarded: a Rewrite replaced its Arguments
+	Call       *call.Call // as forwarded: a Rewrite replaced its Arguments, a stage its caller and its header
 	Verdict    Verdict    // the deciding one; Pass if nobody objected
 	Stage      string     // who decided; "" when everybody passed
 	Steps      []Step
@@ -112,7 +131,8 @@ type Outcome struct {
 	Status     int    // HTTP status sent to the caller; 0 for raw TCP
 	Err        error  // why forwarding or relaying ended early, nil if it did not
 
-	entered []Observer
+	original *call.Call // as it came; nil means Call
+	entered  []Observer
 }
 
 // Allowed reports whether the call may be forwarded.
@@ -121,13 +141,20 @@ func (o *Outcome) Allowed() bool { return o.Verdict.Action == Pass || o.Verdict.
 // Pipeline is an ordered list of stages. It is immutable and safe for concurrent use.
 type Pipeline struct {
 	entries    []Entry
+	answerers  []Answerer
 	generation string
 	now        func() time.Time
 }
 
 // NewPipeline builds a pipeline of entries in order, for the rules of the given generation.
 func NewPipeline(generation string, now func() time.Time, entries ...Entry) *Pipeline {
-	return &Pipeline{entries: entries, generation: generation, now: now}
+	p := &Pipeline{entries: entries, generation: generation, now: now}
+	for _, e := range entries {
+		if a, ok := e.Stage.(Answerer); ok && !e.Shadow {
+			p.answerers = append(p.answerers, a)
+		}
+	}
+	return p
 }
 
 // Stages names the stages in order.
@@ -144,11 +171,11 @@ func (p *Pipeline) Generation() string { return p.generation }
 
 // Inspect asks each stage in turn and stops at the first Hold or Deny. Every Outcome it returns must be given to Observe.
 func (p *Pipeline) Inspect(ctx context.Context, c *call.Call) *Outcome {
-	o := &Outcome{Call: c, Generation: p.generation, Verdict: Verdict{Action: Pass}, Steps: make([]Step, 0, len(p.entries))}
+	o := &Outcome{Call: c, original: c, Generation: p.generation, Verdict: Verdict{Action: Pass}, Steps: make([]Step, 0, len(p.entries))}
 	start := p.now()
 	defer func() { o.Judged = p.now().Sub(start) }()
 	for i := range p.entries {
-		if !p.step(ctx, o, &p.entries[i], true) {
+		if !p.step(ctx, o, &p.entries[i], &o.Call, true) {
 			return o
 		}
 	}
@@ -165,23 +192,31 @@ func (p *Pipeline) Recheck(ctx context.Context, o *Outcome) bool {
 	return p.recheck(ctx, o)
 }
 
+// recheck begins with the call as it came, because what a stage made of its header is not for the stages that come before it.
+// What the stages make of it now is for one another only: what was forwarded stays in o.
 func (p *Pipeline) recheck(ctx context.Context, o *Outcome) bool {
+	c := o.Call
+	if o.original != nil && o.original != o.Call {
+		again := *o.original
+		again.Arguments = o.Call.Arguments
+		c = &again
+	}
 	for i := range p.entries {
-		if p.entries[i].Standing && !p.step(ctx, o, &p.entries[i], false) {
+		if p.entries[i].Standing && !p.step(ctx, o, &p.entries[i], &c, false) {
 			return false
 		}
 	}
 	return true
 }
 
-// step runs one stage, records it, applies its verdict to o and reports whether to go on.
-func (p *Pipeline) step(ctx context.Context, o *Outcome, e *Entry, first bool) bool {
+// step shows *c to one stage, records what it says, applies that to o and *c, and reports whether to go on.
+func (p *Pipeline) step(ctx context.Context, o *Outcome, e *Entry, c **call.Call, first bool) bool {
 	if obs, ok := e.Stage.(Observer); ok && first {
 		o.entered = append(o.entered, obs)
 	}
 	start := p.now()
-	v := closed(inspect(ctx, e.Stage, o.Call))
-	if !first && !e.Shadow && v.Action == Rewrite && !bytes.Equal(v.Body, o.Call.Arguments) {
+	v := closed(inspect(ctx, e.Stage, *c))
+	if !first && !e.Shadow && v.Action == Rewrite && !bytes.Equal(v.Body, (*c).Arguments) {
 		v = Verdict{Action: Deny, Code: call.PolicyError, Policy: v.Policy, Rule: v.Rule, Notes: v.Notes,
 			Reason: "the stage wants to rewrite a call that is already judged"}
 	}
@@ -191,14 +226,31 @@ func (p *Pipeline) step(ctx context.Context, o *Outcome, e *Entry, first bool) b
 	}
 	switch v.Action {
 	case Rewrite:
-		c := *o.Call
-		c.Arguments = v.Body
-		o.Call, o.Rewritten = &c, true
+		next := *(*c)
+		next.Arguments = v.Body
+		*c = &next
+		o.Rewritten = true
 	case Hold, Deny:
 		o.Verdict, o.Stage = v, e.Stage.Name()
 		return false
 	}
+	*c = v.applied(*c)
 	return true
+}
+
+// applied returns c with what the verdict says of its caller and its header. c itself stays as it is.
+func (v *Verdict) applied(c *call.Call) *call.Call {
+	if v.Caller == nil && len(v.Headers) == 0 {
+		return c
+	}
+	next := *c
+	if v.Caller != nil {
+		next.Claims, next.Chain = v.Caller.Claims, v.Caller.Chain
+	}
+	if len(v.Headers) > 0 {
+		next.HTTP.Header = edited(c.HTTP.Header, v.Headers)
+	}
+	return &next
 }
 
 // record keeps the first steps of a call; what decides is in o.Verdict anyway.
