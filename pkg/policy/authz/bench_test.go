@@ -3,9 +3,11 @@ package authz_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/policy"
 	"waymark.dev/waypoint/pkg/policy/authz"
 )
@@ -98,6 +100,42 @@ func BenchmarkStage(b *testing.B) {
 func byHand(c *call.Call) bool {
 	ns, ok := c.Principal.Namespace()
 	return ok && ns == "bank" && c.Protocol == call.MCP && c.Target.Kind == call.Tool && c.Target.Name == "read"
+}
+
+// delegated is a call with a token of a usual size and a chain of two actors.
+func delegated() *call.Call {
+	c := toolWith("read", `{"account":"a1","amount":7}`)
+	c.Claims = &identity.Claims{Raw: []byte(`{"iss":"https://agw-sts.example.com","sub":"alice","aud":["bank-mcp"],"exp":4102444800,"iat":1767225600,` +
+		`"jti":"6f0c1d5e-2a53-4b0c-9a5e-0d1f6b1a2c3d","scope":"openid profile email bank-agents github-readonly","groups":["staff","investment-advisors","all"],` +
+		`"email":"alice@example.com","name":"Alice Example","tenant":"example","authorization_details":[{"type":"account","tools":["read"],"arguments":{"/amount":{"maximum":500}}}],"act":{"sub":"agent-coach","iss":"https://agw-sts.example.com","act":{"sub":"agent-butler"}}}`)}
+	c.Chain = hops("alice", "agent-butler", "agent-coach")
+	return c
+}
+
+func BenchmarkClaims(b *testing.B) {
+	c := delegated()
+	const chain = `chain.verified && chain.depth == 2 && chain.actors == ["agent-butler", "agent-coach"]`
+	for _, bb := range []struct{ name, expression string }{
+		{"chain", chain},
+		{"act", `jwt.iss == "https://agw-sts.example.com" && jwt.act.sub == "agent-coach" && jwt.act.act.sub == "agent-butler"`},
+		{"scope", `jwt.scope.contains("github-readonly") && mcp.tool.name in ["list", "read"]`},
+		{"details", `authorized("account")`},
+		{"groups", `jwt.groups.exists(g, g == "investment-advisors")`},
+	} {
+		one := "rules: [{when: [{cel: '" + bb.expression + "'}]}]"
+		ten := "rules:\n" + strings.Repeat("- when: [{cel: '"+bb.expression+" && mcp.tool.name == \"other\"'}]\n", 9) + "- when: [{cel: '" + bb.expression + "'}]\n"
+		for rules, text := range map[string]string{"1": one, "10": ten} {
+			s := stage(b, text)
+			b.Run(bb.name+"="+rules, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if v, err := s.Inspect(context.Background(), c); err != nil || v.Action != policy.Pass {
+						b.Fatal(v, err)
+					}
+				}
+			})
+		}
+	}
 }
 
 func BenchmarkList(b *testing.B) {

@@ -83,11 +83,8 @@ func (k *compiler) compileCEL(field, source string) (c condition, namesMethod bo
 		return nil, false
 	}
 	l := languageOnce()
-	checked, issues := l.env.Compile(source)
-	if issues.Err() != nil {
-		for _, e := range issues.Errors() {
-			k.add(field, "%d:%d: %s", e.Location.Line(), e.Location.Column()+1, l.explain(e.Message))
-		}
+	checked := k.check(field, l, source)
+	if checked == nil {
 		return nil, false
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
@@ -98,6 +95,29 @@ func (k *compiler) compileCEL(field, source string) (c condition, namesMethod bo
 		return nil, false
 	}
 	return k.plan(field, source, checked), slices.Contains(references(checked), "mcp.methodName")
+}
+
+// check parses an expression, puts our own functions into it, and checks its types. It returns nil if there are problems.
+func (k *compiler) check(field string, l *language, source string) *cel.Ast {
+	parsed, issues := l.env.Parse(source)
+	checked := parsed
+	if issues.Err() == nil {
+		before := len(k.problems)
+		rewrite(parsed.NativeRep(), func(e ast.Expr, format string, args ...any) {
+			k.at(field, parsed.NativeRep().SourceInfo(), e, format, args...)
+		})
+		if len(k.problems) > before {
+			return nil
+		}
+		checked, issues = l.env.Check(parsed)
+	}
+	if issues.Err() == nil {
+		return checked
+	}
+	for _, e := range issues.Errors() {
+		k.add(field, "%d:%d: %s", e.Location.Line(), e.Location.Column()+1, l.explain(e.Message))
+	}
+	return nil
 }
 
 // plan chooses how an expression runs. Counting the cost of every step takes longer than the steps of a simple rule, so
@@ -142,8 +162,7 @@ func (k *compiler) checkCalls(field string, checked *cel.Ast) bool {
 	ok := true
 	info := checked.NativeRep().SourceInfo()
 	complain := func(e ast.Expr, format string, args ...any) {
-		at := info.GetStartLocation(e.ID())
-		k.add(field, "%d:%d: %s", at.Line(), at.Column()+1, fmt.Sprintf(format, args...))
+		k.at(field, info, e, format, args...)
 		ok = false
 	}
 	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
@@ -192,9 +211,12 @@ func references(checked *cel.Ast) []string {
 // sizes tells CEL's cost estimator how long texts can be.
 type sizes struct{}
 
-// EstimateSize bounds the texts that facts hand out. Maps and what is inside arguments have no bound.
+// EstimateSize bounds the texts that facts hand out, and the chain. Maps and what is inside arguments have no bound.
 func (sizes) EstimateSize(e cost.AstNode) *cost.SizeEstimate {
 	path := e.Path()
+	if len(path) == 1 && path[0] == "chain.actors" {
+		return &cost.SizeEstimate{Min: 0, Max: maxHops - 1}
+	}
 	if len(path) == 0 || path[len(path)-1] == "@keys" || e.Type().Kind() != types.StringKind {
 		return nil
 	}

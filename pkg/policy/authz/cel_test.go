@@ -170,3 +170,38 @@ func TestCELErrorsDoNotRepeatThePayload(t *testing.T) {
 		})
 	}
 }
+
+// Objects of few and of many members are searched in different ways, with the same answers.
+func TestMembersInAnotherCase(t *testing.T) {
+	for name, filler := range map[string]string{"few": "", "many": strings.Repeat(`"f%":0,`, 40)} {
+		n := 0
+		for strings.Contains(filler, "%") {
+			filler = strings.Replace(filler, "%", strings.Repeat("x", n), 1)
+			n++
+		}
+		for _, tt := range []struct {
+			members, expression string
+			want                said
+		}{
+			{`"amount":5`, `mcp.tool.arguments.amount == 5`, holds},
+			{`"amount":5`, `mcp.tool.arguments.Amount == 5`, fails},
+			{`"am\u006funt":5`, `mcp.tool.arguments.amount == 5`, holds},
+			{`"AM\u006fUNT":5,"amount":5`, `mcp.tool.arguments.amount == 5`, fails},
+			{`"\u017fize":5`, `mcp.tool.arguments.size == 5`, fails},               // long s folds to s
+			{`"ſize":5,"size":5`, `mcp.tool.arguments.size == 5`, fails},           // and as it stands
+			{`"\u212aey":5,"key":5`, `mcp.tool.arguments.key == 5`, fails},         // Kelvin folds to k
+			{`"a":5,"@":6,"` + "`" + `":7`, `mcp.tool.arguments["@"] == 6`, holds}, // they differ in the bit of case, and are no letters
+			{`"":5`, `mcp.tool.arguments[""] == 5`, holds},
+			{`"a":5`, `mcp.tool.arguments.b == 5`, fails},
+			{`"a":5`, `has(mcp.tool.arguments.b)`, holdsNot},
+			{`"a":{"b":1,"B":2}`, `mcp.tool.arguments.a.b == 1`, fails},
+			{`"a\"b":5`, `mcp.tool.arguments["a\"b"] == 5`, holds},
+		} {
+			t.Run(name+" "+tt.members, func(t *testing.T) {
+				if got := judge(t, tt.expression, toolWith("x", "{"+filler+tt.members+"}")); got != tt.want {
+					t.Errorf("%s: got %v, want %v", tt.expression, got, tt.want)
+				}
+			})
+		}
+	}
+}

@@ -15,7 +15,7 @@ func TestCompileProblems(t *testing.T) {
 	argument := func(s string) string { return operation("arguments: [{" + s + "}]") }
 	when := func(s string) string { return in("when: [{" + s + "}]") }
 	cel := func(s string) string { return when("cel: '" + strings.ReplaceAll(s, "'", "''") + "'") }
-	const keys = "; the keys are request.headers[name], source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
+	const keys = "; the keys are request.headers[name], request.auth.principal, request.auth.audiences, request.auth.presenter, request.auth.claims[name], source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
 		"destination.port, mcp.methodName, mcp.tool.name, mcp.resource.uri, mcp.prompt.name"
 	for _, tt := range []struct {
 		name, spec string
@@ -77,7 +77,10 @@ func TestCompileProblems(t *testing.T) {
 		{"both", when(`key: source.ip, values: [10.0.0.1], cel: "true"`), []string{"spec.rules[0].when[0]: must have exactly one of key and cel"}},
 		{"cel with values", when(`values: [a], cel: "true"`), []string{"spec.rules[0].when[0]: values and notValues belong to key, not to cel"}},
 		{"key without values", when(`key: source.namespace`), []string{"spec.rules[0].when[0]: key needs values or notValues"}},
-		{"unknown key", when(`key: "request.auth.claims[iss]", values: [a]`), []string{`spec.rules[0].when[0].key: "request.auth.claims[iss]" is not a key` + keys}},
+		{"unknown key", when(`key: "request.auth.raw", values: [a]`), []string{`spec.rules[0].when[0].key: "request.auth.raw" is not a key` + keys}},
+		{"claim without a name", when(`key: "request.auth.claims[]", values: [a]`), []string{`spec.rules[0].when[0].key: must be request.auth.claims[name], with [name] again for every level below, got "request.auth.claims[]"`}},
+		{"unclosed claim", when(`key: "request.auth.claims[act][sub", values: [a]`), []string{`spec.rules[0].when[0].key: must be request.auth.claims[name], with [name] again for every level below, got "request.auth.claims[act][sub"`}},
+		{"claim in dots", when(`key: "request.auth.claims[a].b", values: [a]`), []string{`spec.rules[0].when[0].key: must be request.auth.claims[name], with [name] again for every level below, got "request.auth.claims[a].b"`}},
 		{"header name", when(`key: "request.headers[:path]", values: [a]`), []string{`spec.rules[0].when[0].key: must be request.headers[name] with the name of an HTTP header, got "request.headers[:path]"`}},
 		{"unclosed header", when(`key: "request.headers[a", values: [a]`), []string{`spec.rules[0].when[0].key: must be request.headers[name] with the name of an HTTP header, got "request.headers[a"`}},
 		{"ip", when(`key: source.ip, values: [home]`), []string{`spec.rules[0].when[0].values[0]: must be an IP address or a CIDR block, got "home"`}},

@@ -138,7 +138,7 @@ func TestDocumentedNames(t *testing.T) {
 			}
 		}
 	}
-	for _, root := range []string{"request", "source", "destination", "mcp"} { // the complaint about an unknown one lists them
+	for _, root := range []string{"request", "source", "destination", "chain", "mcp"} { // the complaint about an unknown one lists them
 		problems := expression(t, root+".nothing == 1")
 		_, list, ok := strings.Cut(problems[0].Text, "; "+root+" has ")
 		if !ok {
@@ -157,6 +157,29 @@ func TestDocumentedNames(t *testing.T) {
 	for key := range strings.SplitSeq(list, ", ") {
 		if !strings.Contains(page, "`"+key+"`") {
 			t.Errorf("key %s is not on the page", key)
+		}
+	}
+}
+
+// The authorization detail on the page does what the page says.
+func TestDocumentedDetail(t *testing.T) {
+	detail := ""
+	for _, b := range blocks(document(t)) {
+		if b.info == "json" {
+			detail = b.text
+		}
+	}
+	transfer := func(arguments string) *call.Call {
+		return with(toolWith("transfer", arguments), func(c *call.Call) {
+			c.Claims = &identity.Claims{Raw: []byte(`{"authorization_details":[` + detail + `]}`)}
+		})
+	}
+	for arguments, want := range map[string]said{
+		`{"amount":500,"currency":"EUR"}`: holds, `{"amount":500.01,"currency":"EUR"}`: holdsNot, `{"amount":5,"currency":"USD"}`: holdsNot,
+		`{"amount":5}`: holdsNot, `{"amount":"5","currency":"EUR"}`: holdsNot, `{"amount":5,"currency":"EUR","Amount":900}`: holdsNot,
+	} {
+		if got := judge(t, `authorized("payment")`, transfer(arguments)); got != want {
+			t.Errorf("%s: got %v, want %v", arguments, got, want)
 		}
 	}
 }

@@ -129,10 +129,11 @@ func FuzzCEL(f *testing.F) {
 		`mcp.tool.name == "x"`, `!(mcp.tool.name in ["x"])`, `mcp.tool.arguments.a.b[0] > 1.5`, `has(mcp.tool) && has(mcp.tool.arguments.a)`,
 		`request.headers["x-team"].matches("^b")`, `mcp.tool.arguments.l.exists(i, i == 1)`, `jwt.sub == "a" || true`, `[1, 2].map(x, x * 2) == [2, 4]`,
 		`source.namespace + "x" == "bankx"`, `duration("1s") < duration("2s")`, `mcp.tool.arguments == {"a": 1}`, `1 / 0 == 1`, `string(mcp.tool.arguments.n) == "1"`,
+		`jwt.scope.contains("openid") && "x" in jwt.scope`, `chain.actors.exists(a, a == "agent-coach") && chain.depth < 3`, `!authorized("a") || jwt.authorization_details.permits("a")`,
 	} {
 		f.Add(seed)
 	}
-	calls := []*call.Call{toolWith("x", `{"a":{"b":[2]},"l":[1],"n":1,"A":0}`), tool("y"), resource("file:///x"), initialize(), listTools(), web("GET", "/"), raw()}
+	calls := []*call.Call{toolWith("x", `{"a":{"b":[2]},"l":[1],"n":1,"A":0}`), tool("y"), resource("file:///x"), initialize(), listTools(), web("GET", "/"), raw(), delegated()}
 	f.Fuzz(func(t *testing.T, expression string) {
 		p := &v1alpha1.AgentAuthorizationPolicy{}
 		p.Spec.Rules = []v1alpha1.Rule{{When: []v1alpha1.Condition{{CEL: expression}}}}

@@ -32,9 +32,10 @@ type judgment struct {
 	notes   []policy.Note
 	quiet   bool // no notes: entries of a list would repeat them
 
-	name   string // the principal without its scheme
-	lookup []found
-	facts  facts
+	name    string // the principal without its scheme
+	lookup  []found
+	facts   facts
+	details details
 }
 
 // found is the cached answer for one JSON pointer.

@@ -49,6 +49,7 @@ func newLanguage() (*language, error) {
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
 		cel.Macros(cel.GlobalMacro("has", 1, l.expandHas)),
 	}
+	options = append(options, functions()...)
 	for _, v := range variables() {
 		l.slots[v.name] = &slot{index: len(l.slots), of: []variable{v}}
 		options = append(options, cel.Variable(v.name, v.typ))

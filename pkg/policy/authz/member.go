@@ -65,27 +65,30 @@ func (t *tokens) release() {
 	decoders.Put(t)
 }
 
-// eachMember calls f with every member of object; value is a part of object.
+// eachMember calls f with every member of object. The value is a part of object, and so is a name that has no escapes.
 func eachMember(object jsontext.Value, f func(name []byte, value jsontext.Value)) error {
 	d := decode(object)
 	defer d.release()
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	var name []byte
 	for d.PeekKind() == jsontext.KindString {
 		raw, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		if name, err = jsontext.AppendUnquote(name[:0], raw); err != nil {
-			return err
+		end := d.InputOffset()
+		name := object[end-int64(len(raw))+1 : end-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			if name, err = jsontext.AppendUnquote(nil, raw); err != nil {
+				return err
+			}
 		}
 		value, err := d.ReadValue()
 		if err != nil {
 			return err
 		}
-		end := d.InputOffset()
+		end = d.InputOffset()
 		f(name, object[end-int64(len(value)):end])
 	}
 	_, err := d.ReadToken()

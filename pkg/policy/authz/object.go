@@ -14,14 +14,26 @@ import (
 // object is a JSON object as CEL reads it: parsed one level at a time, each level at most once and only if it is asked for.
 type object struct {
 	value   jsontext.Value
-	members map[string]*memberValue // nil until parsed
-	folded  map[string]int          // how many names are equal but for case
-	err     ref.Val                 // why it could not be parsed
+	parsed  bool
+	members []memberValue
+	index   *memberIndex // of an object with many members
+	err     ref.Val      // why it could not be parsed
 }
 
 type memberValue struct {
+	name  []byte // a part of the object, or its own
 	raw   jsontext.Value
 	value ref.Val // nil until asked for
+}
+
+// manyMembers is where an index is quicker than looking at each. Without one, whoever writes the arguments could make every
+// step of an expression as slow as they are long.
+const manyMembers = 32
+
+// memberIndex finds members by name.
+type memberIndex struct {
+	at     map[string]int
+	folded map[string]int // how many names are equal but for case
 }
 
 // newObject reads a JSON object; nothing at all is the empty one.
@@ -36,43 +48,82 @@ func newObject(value jsontext.Value) ref.Val {
 }
 
 func (o *object) parse() {
-	if o.members != nil {
+	if o.parsed {
 		return
 	}
-	o.members, o.folded = make(map[string]*memberValue), make(map[string]int)
+	o.parsed = true
+	o.members = make([]memberValue, 0, manyMembers/2)
 	err := eachMember(o.value, func(name []byte, value jsontext.Value) {
-		o.members[string(name)] = &memberValue{raw: value}
-		o.folded[fold(string(name))]++
+		o.members = append(o.members, memberValue{name: name, raw: value})
 	})
 	if err != nil {
-		o.err = fault("not readable as JSON")
+		o.members, o.err = nil, fault("not readable as JSON")
+	}
+	if len(o.members) <= manyMembers {
+		return
+	}
+	o.index = &memberIndex{make(map[string]int, len(o.members)), make(map[string]int, len(o.members))}
+	for i := range o.members {
+		name := string(o.members[i].name)
+		o.index.at[name] = i
+		o.index.folded[fold(name)]++
 	}
 }
 
 // find answers with an error for a member that is there in another case too, or only in another case (see child).
 func (o *object) find(name string) (ref.Val, bool) {
 	o.parse()
-	m, ok := o.members[name]
-	others := o.folded[fold(name)]
-	switch {
-	case o.err != nil:
+	if o.err != nil {
 		return o.err, false
-	case others > 1 || others == 1 && !ok:
+	}
+	at, alike := o.lookUp(name)
+	switch {
+	case alike > 1 || alike == 1 && at < 0:
 		return fault("a member is there in another case, so that two servers could read it differently"), false
-	case !ok:
+	case at < 0:
 		return nil, false
-	case m.value == nil:
+	}
+	m := &o.members[at]
+	if m.value == nil {
 		m.value = newValue(m.raw)
 	}
 	return m.value, true
+}
+
+// lookUp returns where the member of exactly this name is, or -1, and how many have it in any case.
+func (o *object) lookUp(name string) (at, alike int) {
+	at = -1
+	if o.index != nil {
+		if i, ok := o.index.at[name]; ok {
+			at = i
+		}
+		return at, o.index.folded[fold(name)]
+	}
+	for i := range o.members {
+		if string(o.members[i].name) == name {
+			at = i
+			alike++
+		} else if equalFold(o.members[i].name, name) {
+			alike++
+		}
+	}
+	return at, alike
+}
+
+// equalFold reports whether two names are equal but for case. Nearly all differ in their first letters.
+func equalFold(a []byte, b string) bool {
+	if len(a) > 0 && len(b) > 0 && a[0]|b[0] < 0x80 && a[0]|0x20 != b[0]|0x20 {
+		return false
+	}
+	return strings.EqualFold(string(a), b)
 }
 
 // all cannot tell of an error, other than by a member that is one.
 func (o *object) all() traits.Mapper {
 	o.parse()
 	all := make(map[ref.Val]ref.Val, len(o.members))
-	for name, m := range o.members {
-		all[types.String(name)] = newValue(m.raw)
+	for i := range o.members {
+		all[types.String(o.members[i].name)] = newValue(o.members[i].raw)
 	}
 	if o.err != nil {
 		all[types.String("")] = o.err

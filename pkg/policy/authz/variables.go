@@ -45,6 +45,10 @@ func variables() []variable {
 		{"request.host", cel.StringType, layer7, "", func(j *judgment) ref.Val { return text(j.c.HTTP.Host) }},
 		{"request.headers", texts, layer7, "", func(j *judgment) ref.Val { return &lookup{keys: headers(j.c.HTTP.Header)} }},
 		{"jwt", claims, layer7, "", readClaims},
+		{"chain.user", cel.StringType, layer7, "", readUser},
+		{"chain.actors", textsType, layer7, "", readActors},
+		{"chain.depth", cel.IntType, layer7, "", readDepth},
+		{"chain.verified", cel.BoolType, layer7, "", readVerified},
 
 		{"source.spiffeId", cel.StringType, tunnel, "", func(j *judgment) ref.Val { return some(j.c.Principal.String()) }},
 		{"source.address", cel.StringType, tunnel, "", readAddress},
@@ -64,6 +68,7 @@ func variables() []variable {
 		{"mcp.tool.name", cel.StringType, target, call.Tool, readName},
 		{"mcp.tool.target", cel.StringType, target, call.Tool, readService},
 		{"mcp.tool.arguments", claims, arguments, call.Tool, func(j *judgment) ref.Val { return newObject(j.c.Arguments) }},
+		{callRoot, callType, target, call.Tool, func(j *judgment) ref.Val { return theCall{j} }},
 		{"mcp.prompt.name", cel.StringType, target, call.Prompt, readName},
 		{"mcp.prompt.target", cel.StringType, target, call.Prompt, readService},
 		{"mcp.resource.name", cel.StringType, target, call.Resource, readName},
