@@ -29,7 +29,7 @@ func (s *server) testDefaults(t *testing.T) {
 			`{"exchange":{"endpoint":{"url":"https://x.example","timeout":"5s"},"audiences":["a"],"clientAuthentication":{"type":"MutualTLS"},"subjectTokenType":"JWT","requestedTokenType":"AccessToken",` +
 				`"actor":"Caller","onMissingToken":"Refuse","onFailure":"Refuse","header":{"name":"Authorization","prefix":"Bearer "},"cacheFor":"5m"}}`},
 		{"TokenExchange", `{"grants":[{"name":"g","clients":["*"],"audiences":["a"]}]}`,
-			`{"grants":[{"name":"g","clients":["*"],"audiences":["a"],"semantics":"Delegation","maxDepth":8,"maxLifetime":"5m","perMinute":600}]}`},
+			`{"grants":[{"name":"g","clients":["*"],"audiences":["a"],"semantics":"Delegation","mayAct":"Required","maxDepth":8,"maxLifetime":"5m","perMinute":600}]}`},
 		{"AgentGuard", `{"rules":[{"name":"a","surfaces":["Results"],"detectors":{"types":["JWT"]}},{"name":"b","surfaces":["Results"],"urls":{}},{"name":"c","surfaces":["Results"],"schema":{}},` +
 			`{"name":"d","surfaces":["ToolDefinitions"],"pinning":{}},{"name":"e","surfaces":["Results"],"action":"Mask","mask":{},"webhook":{"endpoint":{"url":"https://x.example"}}}]}`,
 			`{"rules":[{"name":"a","surfaces":["Results"],"action":"Reject","detectors":{"types":["JWT"],"confidence":"Medium"}},{"name":"b","surfaces":["Results"],"action":"Reject","urls":{"schemes":["https"]}},` +

@@ -481,13 +481,14 @@ type Argument struct {
 // +kubebuilder:validation:XValidation:rule="has(self.key) == (has(self.values) || has(self.notValues))",message="key needs values or notValues, and cel takes neither"
 type Condition struct {
 	// An attribute of the call: request.headers[name], source.ip, source.namespace, source.serviceAccount,
-	// source.principal, source.trustDomain, destination.port, mcp.methodName, mcp.tool.name, mcp.resource.uri or
+	// source.principal, source.trustDomain, destination.port, request.auth.principal, request.auth.audiences,
+	// request.auth.presenter, request.auth.claims[name], also nested, mcp.methodName, mcp.tool.name, mcp.resource.uri or
 	// mcp.prompt.name. A key that is not in this list is refused.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^(request\.headers\[[A-Za-z0-9!#$%&'*+.^_|~-]+\]|source\.(ip|namespace|serviceAccount|principal|trustDomain)|destination\.port|mcp\.(methodName|tool\.name|resource\.uri|prompt\.name))$`
+	// +kubebuilder:validation:Pattern=`^(request\.headers\[[A-Za-z0-9!#$%&'*+.^_|~-]+\]|request\.auth\.(principal|audiences|presenter|claims(\[[^\[\]]+\])+)|source\.(ip|namespace|serviceAccount|principal|trustDomain)|destination\.port|mcp\.(methodName|tool\.name|resource\.uri|prompt\.name))$`
 	Key string `json:"key,omitempty"`
 
 	// The attribute is one of these. CIDR blocks for source.ip, otherwise exact, "prefix*", "*suffix" or "*".

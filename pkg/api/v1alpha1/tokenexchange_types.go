@@ -237,7 +237,7 @@ type ExchangeGrant struct {
 	// +required
 	Name Name `json:"name"`
 
-	// The workloads that may ask, by SPIFFE identity: at most 64.
+	// Who may ask: workloads by SPIFFE identity, with or without spiffe://, other clients by client_id: at most 64.
 	//
 	// +required
 	// +listType=atomic
@@ -280,6 +280,31 @@ type ExchangeGrant struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Subjects []StringMatch `json:"subjects,omitempty"`
+
+	// Clients that may ask for the others, by SPIFFE identity or client_id: waypoints, which know by its certificate who calls. They
+	// say with an actor token that they sign themselves for whom: at most 16. Default none.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Forwarders []StringMatch `json:"forwarders,omitempty"`
+
+	// Whether the subject token has to say that the client may act (RFC 8693, may_act): Required refuses one that does not,
+	// IfPresent only one that names somebody else. Default Required.
+	//
+	// +optional
+	// +kubebuilder:default=Required
+	// +kubebuilder:validation:Enum=Required;IfPresent
+	MayAct string `json:"mayAct,omitempty"`
+
+	// Who may exchange the new token in turn, as the sub of its may_act: at most 512 characters. Default: nobody by a grant that
+	// asks for may_act.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	NextActor string `json:"nextActor,omitempty"`
 
 	// What comes out: Delegation names the client as the actor, Impersonation is a token as if the user had asked. Default
 	// Delegation.

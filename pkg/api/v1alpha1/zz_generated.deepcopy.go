@@ -1236,6 +1236,11 @@ func (in *ExchangeGrant) DeepCopyInto(out *ExchangeGrant) {
 		*out = make([]StringMatch, len(*in))
 		copy(*out, *in)
 	}
+	if in.Forwarders != nil {
+		in, out := &in.Forwarders, &out.Forwarders
+		*out = make([]StringMatch, len(*in))
+		copy(*out, *in)
+	}
 	if in.MaxDepth != nil {
 		in, out := &in.MaxDepth, &out.MaxDepth
 		*out = new(int32)
