@@ -18,6 +18,14 @@ type View interface {
 	Version() uint64
 }
 
+// Directory is a View that also knows what is not behind this waypoint, for what the waypoint itself asks of others: keys,
+// tokens, decisions.
+type Directory interface {
+	View
+	// Locate finds a port of a service by its full hostname. Its errors wrap ErrUnknownHost or ErrUnknownPort.
+	Locate(host string, port uint16) (*Destination, error)
+}
+
 // Ref names an object.
 type Ref struct{ Kind, Namespace, Name string }
 
@@ -46,6 +54,7 @@ type Declared struct {
 // Errors a caller branches on, because each has its own status (contract ambient, section 4.6).
 var (
 	ErrAuthority   = errors.New("mesh: the authority is not host:port")
+	ErrUnknownHost = errors.New("mesh: no such service")
 	ErrNotAttached = errors.New("mesh: not attached to this waypoint")
 	ErrUnknownPort = errors.New("mesh: the service has no such port")
 	ErrOwnPort     = errors.New("mesh: the port belongs to the mesh itself")

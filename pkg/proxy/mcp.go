@@ -91,7 +91,7 @@ func (f *flow) options(on session.Record) mcp.Options {
 func wire(r *mcp.Response) *response { return &response{r.Status, r.Header, r.Body} }
 
 func denial(v policy.Verdict) mcp.Denial {
-	return mcp.Denial{Code: v.Code, Retry: v.Retry, Ticket: v.Ticket}
+	return mcp.Denial{Code: v.Code, Retry: v.Retry, Ticket: v.Ticket, Challenge: v.Challenge}
 }
 
 func (c *mcpCodec) deny(v policy.Verdict) *response {
@@ -145,7 +145,7 @@ func (c *mcpCodec) outbound(f *flow) *outbound {
 	if f.outcome.Rewritten {
 		rewritten = f.outcome.Call.Arguments
 	}
-	req := f.call.HTTP
+	req := f.forwarded()
 	req.Header = maps.Clone(req.Header) // a change of rules may judge the call's own at any time
 	if f.dest.Mode != mesh.Observe {
 		c.msg.Upstream(req.Header)

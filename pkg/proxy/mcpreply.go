@@ -271,7 +271,7 @@ func (f *flow) answer(ctx context.Context, in *inbound, uri string, body []byte)
 	if len(body) == 0 {
 		return
 	}
-	req := f.call.HTTP
+	req := f.forwarded()
 	req.Method, req.Header = http.MethodPost, req.Header.Clone()
 	if uri != "" {
 		req.Path, req.Query, _ = strings.Cut(uri, "?")

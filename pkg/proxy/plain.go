@@ -51,19 +51,29 @@ func websocket(h *head) string {
 }
 
 func (c *plain) deny(v policy.Verdict) *response {
-	if c.grpc { // trailers-only: status 7 is PERMISSION_DENIED
+	if c.grpc { // trailers-only
 		return &response{http.StatusOK, http.Header{
-			"Content-Type": {"application/grpc"}, "Grpc-Status": {"7"}, "Grpc-Message": {string(v.Code)},
+			"Content-Type": {"application/grpc"}, "Grpc-Status": {grpcStatus(v.Code)}, "Grpc-Message": {string(v.Code)},
 		}, nil}
 	}
 	status := http.StatusForbidden
 	switch v.Code {
 	case call.Unauthenticated, call.TokenInvalid:
 		status = http.StatusUnauthorized
+	case call.UpstreamUnavailable:
+		status = http.StatusServiceUnavailable
 	case call.RateLimited, call.BudgetExhausted:
 		status = http.StatusTooManyRequests
 	}
 	return plainResponse(status, "denied: "+string(v.Code))
+}
+
+// grpcStatus is UNAUTHENTICATED for who has not said, or not proven, who is asking, and PERMISSION_DENIED for all others.
+func grpcStatus(code call.Code) string {
+	if code == call.Unauthenticated || code == call.TokenInvalid {
+		return "16"
+	}
+	return "7"
 }
 
 func (c *plain) unavailable(status int) *response {
@@ -80,7 +90,7 @@ func (c *plain) divide(context.Context, *flow, Rules) {}
 func (c *plain) replace(*flow) bool                   { return false }
 
 func (c *plain) outbound(f *flow) *outbound {
-	req := f.call.HTTP
+	req := f.forwarded()
 	req.Header = maps.Clone(req.Header) // a change of rules may judge the call's own at any time
 	return &outbound{
 		Request: req,

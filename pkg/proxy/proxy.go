@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -92,6 +95,7 @@ func (p *Proxy) Serve(r *hbone.Request) {
 	defer p.tunnels.Done()
 	t := &tunnel{
 		peer:      r.Peer(),
+		proof:     thumbprint(r.PeerCertificate()),
 		source:    r.RemoteAddr(),
 		authority: r.Authority(),
 		proxy:     p,
@@ -194,6 +198,7 @@ func (e *revokedError) Error() string { return "proxy: no longer allowed: " + e.
 // tunnel is one accepted CONNECT: who, from where, to what.
 type tunnel struct {
 	peer      identity.ID
+	proof     string // of the peer: what tokens can be bound to
 	source    netip.AddrPort
 	authority string
 	proxy     *Proxy
@@ -222,6 +227,15 @@ func (t *tunnel) resolve(rules Rules) (*mesh.Destination, error) {
 	return t.dest, t.err
 }
 
+// thumbprint names a certificate as tokens do that are bound to it (RFC 8705 section 3.1).
+func thumbprint(c *x509.Certificate) string {
+	if c == nil {
+		return ""
+	}
+	sum := sha256.Sum256(c.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // origin is what a raw connection on this tunnel is opened for.
 func (t *tunnel) origin(r *hbone.Request, dest *mesh.Destination) *origin {
 	return &origin{service: dest.Service, caller: t.source, parent: r.Header().Get("Traceparent")}
@@ -234,6 +248,7 @@ func (t *tunnel) newCall(dest *mesh.Destination) *call.Call {
 		Received:  t.proxy.cfg.Now(),
 		Direction: call.ToServer,
 		Principal: t.peer,
+		Proof:     t.proof,
 		Source:    t.source,
 		Route:     call.Route{Name: dest.Service.String(), Service: dest.Service},
 	}

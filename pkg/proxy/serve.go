@@ -74,7 +74,7 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 		return
 	}
 	f.call.HTTP = req
-	if !f.decode() {
+	if f.answered() || !f.decode() {
 		return
 	}
 	entry, ctx, done := p.live.add(x.context(), t, f.call)
@@ -82,7 +82,7 @@ func (p *Proxy) serveHTTP(x exchange, t *tunnel) {
 	f.entry = entry
 	f.inspect(ctx, f.renew())
 	if f.revoked(ctx) || !f.mayPass() && !f.codec.replace(f) {
-		f.send(f.codec.deny(f.outcome.Verdict))
+		f.send(f.deny())
 		return
 	}
 	in, err := p.forward(ctx, dest, f.codec.outbound(f))
@@ -110,6 +110,54 @@ func (f *flow) renew() Rules {
 		f.dest = &stricter
 	}
 	return now
+}
+
+// answered reports whether a stage of this service answers the request itself, as it does for the metadata that says how to
+// get a token, and has done so.
+func (f *flow) answered() bool {
+	if f.dest.Mode == mesh.Observe {
+		return false
+	}
+	a := f.pipe.Answer(f.call)
+	if a == nil {
+		return false
+	}
+	f.call.Protocol, f.call.Method, f.call.Intent = call.HTTP, f.head.Method, call.Plumbing
+	f.outcome = f.pipe.Answered(f.call, a)
+	f.send(&response{http.StatusOK, http.Header{"Content-Type": {a.ContentType}, "Cache-Control": {"no-store"}}, a.Body})
+	return true
+}
+
+// deny renders the verdict. With a challenge it has the status that clients of OAuth wait for, whatever the protocol's own
+// idiom is (contract mcp-a2a 9.1).
+func (f *flow) deny() *response {
+	v := f.outcome.Verdict
+	r := f.codec.deny(v)
+	switch {
+	case v.Challenge != "" && r.status != http.StatusAccepted: // then the refusal is on another stream
+	case r.status == http.StatusUnauthorized && r.header.Get("WWW-Authenticate") == "":
+		r.header.Set("WWW-Authenticate", "Bearer") // RFC 9110 section 15.5.2 asks for one
+		return r
+	default:
+		return r
+	}
+	r.status = http.StatusUnauthorized
+	if v.Code == call.ScopeMissing {
+		r.status = http.StatusForbidden
+	}
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	r.header.Set("WWW-Authenticate", v.Challenge)
+	return r
+}
+
+// forwarded is the request as the stages leave it. A port that only observes changes nothing.
+func (f *flow) forwarded() call.Request {
+	if f.dest.Mode == mesh.Observe {
+		return f.call.HTTP
+	}
+	return f.outcome.Call.HTTP
 }
 
 // mayPass applies the verdict. On a port that only observes, a refusal is recorded and not applied.
@@ -162,7 +210,7 @@ func (f *flow) refuse(code call.Code, cause string, r *response) {
 func (f *flow) fail(ctx context.Context, err error) {
 	f.outcome.Err = err
 	if f.revoked(ctx) {
-		f.send(f.codec.deny(f.outcome.Verdict))
+		f.send(f.deny())
 		return
 	}
 	if f.x.misframed() { // the caller's body broke off under the upstream's eyes; net/http then ends the context, too

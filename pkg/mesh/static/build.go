@@ -23,6 +23,7 @@ func New(o Objects) (*View, []Problem) {
 	b := &builder{Objects: o, owners: map[string]Ref{}, view: &View{
 		addresses: map[netip.Addr]map[uint16]*mesh.Destination{},
 		hosts:     map[string]map[uint16]*mesh.Destination{},
+		known:     map[string]map[uint16]*mesh.Destination{},
 		workloads: map[netip.Addr]*workload{},
 	}}
 	for i := range o.Workloads {
@@ -64,6 +65,11 @@ func (b *builder) addService(o *Service) {
 		places = b.inline(o, s)
 	}
 	b.checkPlaces(s, places)
+	for i, host := range s.hosts {
+		if b.view.known[host] == nil { // the first one keeps it, unless a later one is attached
+			b.view.known[host] = b.destinations(s, i, places)
+		}
+	}
 	if !b.Gateway.attached(b.report(s.object), o.Namespace, o.Labels) {
 		return
 	}
@@ -102,27 +108,38 @@ func (b *builder) checkPlaces(s *service, places []*place) {
 	}
 }
 
-// attach enters one host of a service. Its addresses lead to the first host: they cannot tell hosts apart.
-func (b *builder) attach(s *service, i int, places []*place) {
-	r := b.report(s.object)
-	if !b.own(r, fmt.Sprintf("spec.hosts[%d]", i), s.hosts[i]) {
-		return
-	}
+// called is what a service is by one of its hosts.
+func (s *service) called(i int) call.Service {
 	name, _, _ := strings.Cut(s.hosts[i], ".")
-	at := Attached{Attached: mesh.Attached{
-		Object: s.object, Service: call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]},
-		URLHosts: s.options.URLHosts(),
-	}}
+	return call.Service{Namespace: s.object.Namespace, Name: name, Hostname: s.hosts[i]}
+}
+
+// destinations are the ports of a service as one of its hosts.
+func (b *builder) destinations(s *service, i int, places []*place) map[uint16]*mesh.Destination {
 	ports := map[uint16]*mesh.Destination{}
 	for _, q := range s.ports {
-		d := &mesh.Destination{Service: at.Service, Choice: b.Choice}
+		d := &mesh.Destination{Service: s.called(i), Choice: b.Choice}
 		d.Service.Port = q.number
 		for _, p := range places {
 			d.Endpoints = append(d.Endpoints, p.endpoint(q, s.sans))
 		}
 		s.options.Apply(d, q.protocol)
 		ports[q.number] = d
-		at.Ports = append(at.Ports, d)
+	}
+	return ports
+}
+
+// attach enters one host of a service. Its addresses lead to the first host: they cannot tell hosts apart.
+func (b *builder) attach(s *service, i int, places []*place) {
+	r := b.report(s.object)
+	if !b.own(r, fmt.Sprintf("spec.hosts[%d]", i), s.hosts[i]) {
+		return
+	}
+	at := Attached{Attached: mesh.Attached{Object: s.object, Service: s.called(i), URLHosts: s.options.URLHosts()}}
+	ports := b.destinations(s, i, places)
+	b.view.known[s.hosts[i]] = ports
+	for _, q := range s.ports {
+		at.Ports = append(at.Ports, ports[q.number])
 	}
 	b.view.hosts[s.hosts[i]] = ports
 	b.view.attached = append(b.view.attached, at)

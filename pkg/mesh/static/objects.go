@@ -25,6 +25,7 @@ type Gateway struct {
 	Namespace, Name string
 	Services        bool // istio.io/waypoint-for is service (the default) or all
 	Workloads       bool // istio.io/waypoint-for is workload or all
+	ClientIdentity  bool // tell servers by x-forwarded-client-cert who calls
 	Foreign         bool // objects of other namespaces may attach: allowedRoutes.namespaces.from is All
 }
 

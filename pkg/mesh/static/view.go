@@ -3,6 +3,7 @@ package static
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/mesh"
@@ -12,6 +13,7 @@ import (
 type View struct {
 	addresses map[netip.Addr]map[uint16]*mesh.Destination
 	hosts     map[string]map[uint16]*mesh.Destination
+	known     map[string]map[uint16]*mesh.Destination // hosts of all services, attached or not
 	workloads map[netip.Addr]*workload
 	attached  []Attached
 }
@@ -46,6 +48,19 @@ func (v *View) Resolve(authority string) (*mesh.Destination, error) {
 	d, ok := ports[a.Port]
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", mesh.ErrUnknownPort, a)
+	}
+	return d, nil
+}
+
+// Locate finds a port of any service of the directory, see mesh.Directory.
+func (v *View) Locate(host string, port uint16) (*mesh.Destination, error) {
+	ports, ok := v.known[strings.ToLower(host)]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", mesh.ErrUnknownHost, host)
+	}
+	d, ok := ports[port]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s:%d", mesh.ErrUnknownPort, host, port)
 	}
 	return d, nil
 }

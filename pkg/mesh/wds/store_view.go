@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/mesh"
@@ -59,6 +60,26 @@ func (s *Store) among(all []*service, a mesh.Authority) (*mesh.Destination, erro
 		return d, nil
 	}
 	return nil, fmt.Errorf("%w: %s", err, a)
+}
+
+// Locate finds a port of any service that istiod has told of, see mesh.Directory.
+func (s *Store) Locate(host string, port uint16) (*mesh.Destination, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := s.hosts[strings.ToLower(host)]
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: %s", mesh.ErrUnknownHost, host)
+	}
+	for _, v := range all {
+		if p := v.def.port(port); p != nil {
+			d := &mesh.Destination{Service: v.service(), Picker: &servicePort{s, v.host, port}}
+			d.Service.Port = port
+			options, _ := mesh.ReadOptions(nil)
+			options.Apply(d, p.protocol)
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s:%d", mesh.ErrUnknownPort, host, port)
 }
 
 // straight is a destination of a service without endpoints: what was asked for is what is dialled.
