@@ -72,7 +72,9 @@ func everyKind(t *testing.T, k *testbed.Kubernetes) {
 			{`{action: DENY, targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: agents}}`, restricted("agents")},
 		}, ""},
 		{"security.istio.io/v1", "RequestAuthentication", []step{
-			{`{targetRefs: [{group: "", kind: Service, name: a}], jwtRules: [{issuer: i, jwks: "{}"}]}`, restricted("a")},
+			{`{targetRefs: [{group: "", kind: Service, name: a}], jwtRules: [{issuer: i, jwks: "{}"}]}`, func(c *config.Cluster) bool {
+				return len(c.Requests) == 1 && c.Requests[0].Problem == "" && c.Requests[0].Object.TargetRefs[0].Name == "a"
+			}},
 		}, ""},
 		{"telemetry.istio.io/v1", "Telemetry", nil, `{targetRefs: [{group: "", kind: Service, name: a}]}`},
 		{"networking.istio.io/v1", "DestinationRule", nil, `{host: mcp}`},
@@ -117,17 +119,22 @@ func everyKind(t *testing.T, k *testbed.Kubernetes) {
 // fullObjects creates one of each kind of ours with nearly every field.
 func fullObjects(t *testing.T, k *testbed.Kubernetes, f *follow) {
 	k.Apply(t, "e2e/crds/testdata/base.yaml")
-	c := f.until("all of them", func(c *config.Cluster) bool { return len(c.Policies) == 1 && len(c.Unenforced) == 5 })
+	c := f.until("all of them", func(c *config.Cluster) bool {
+		return len(c.Policies) == 1 && len(c.Unenforced) == 3 && len(c.Authentications) == 1 && len(c.Exchanges) == 1
+	})
+	if a, x := c.Authentications[0], c.Exchanges[0]; a.Problem != "" || x.Problem != "" || len(a.Object.Spec.Issuers) == 0 || x.Object.Spec.Exchange == nil {
+		t.Errorf("got %q, %+v and %q, %+v", a.Problem, a.Object.Spec, x.Problem, x.Object.Spec)
+	}
 	if p := c.Policies[0]; p.Problem != "" || len(p.Object.Spec.TargetRefs) != 3 || len(p.Object.Spec.Rules[0].To) != 3 || p.Object.Generation == 0 || p.Object.UID == "" {
 		t.Errorf("got %q, %+v", p.Problem, p.Object)
 	}
-	want := []string{"AgentAuthentication", "AgentGuard", "AgentLimit", "Quarantine", "TokenExchange"}
+	want := []string{"AgentGuard", "AgentLimit", "Quarantine"}
 	for i, u := range c.Unenforced {
 		if u.Kind != want[i] || len(u.TargetRefs) != 1 || u.TargetRefs[0].Name != "company-mcp" {
 			t.Errorf("got %+v, want %s", u, want[i])
 		}
 	}
-	for _, kind := range append(want, "AgentAuthorizationPolicy", "ToolCatalog", "ApprovalRequest", "AgentAudit") {
+	for _, kind := range append(want, "AgentAuthentication", "TokenExchange", "AgentAuthorizationPolicy", "ToolCatalog", "ApprovalRequest", "AgentAudit") {
 		f.await(kind, func() bool { return f.kind(kind).Count == 1 })
 	}
 	k.Kubectl(t, "delete", "-f", testbed.Root+"/e2e/crds/testdata/base.yaml")

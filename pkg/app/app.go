@@ -11,6 +11,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -45,10 +46,11 @@ type Options struct {
 	TrustDomainAliases []identity.TrustDomain
 	Audit              io.Writer // one JSON line per decision
 	Log                *slog.Logger
-	Poll               time.Duration // of the configuration directory; 0 means config.DefaultPoll
-	Sniff              time.Duration // see proxy.Config
-	Settle             time.Duration // how long a waypoint that stops still takes tunnels, until everybody has heard
-	TrustDomainOnly    bool          // accept any identity of the mesh at a workload's tunnel, as Envoy does
+	Poll               time.Duration                                              // of the configuration directory; 0 means config.DefaultPoll
+	Sniff              time.Duration                                              // see proxy.Config
+	Settle             time.Duration                                              // how long a waypoint that stops still takes tunnels, until everybody has heard
+	Account            func(ctx context.Context, audience string) (string, error) // a token of our service account; nil: there is none
+	TrustDomainOnly    bool                                                       // accept any identity of the mesh at a workload's tunnel, as Envoy does
 }
 
 // readiness conditions, as operators see them in /healthz/ready.
@@ -139,7 +141,9 @@ func (a *App) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deps := ruleset.Deps{Audit: a.audit, TrustDomains: trust}
+	authorities := a.authorities()
+	a.later("authorities", func(context.Context) error { authorities.Close(); return nil })
+	deps := ruleset.Deps{Audit: a.audit, TrustDomains: trust, Authorities: authorities, Self: a.self}
 	a.pool = hbone.NewPool(hbone.PoolConfig{Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Log: a.opt.Log})
 	a.later("tunnels to workloads", func(context.Context) error { return a.pool.Close() })
 	a.proxy = proxy.New(proxy.Config{
@@ -159,6 +163,39 @@ func (a *App) start(ctx context.Context) error {
 	a.later("hbone server", func(context.Context) error { return a.server.Close() })
 	a.ready.Done(hasConfiguration)
 	return nil
+}
+
+// self is our own identity; nobody while there is no certificate.
+func (a *App) self() identity.ID {
+	m, err := a.opt.Certificates.Current()
+	if err != nil {
+		return identity.ID{}
+	}
+	return m.ID
+}
+
+// authorities are whom rules may ask. Services are reached through the mesh by the rules in force when they are asked.
+func (a *App) authorities() *ruleset.Authorities {
+	return &ruleset.Authorities{
+		Dial: func(ctx context.Context, host string, port uint16) (net.Conn, error) {
+			for a.rules.Load() == nil { // the first rules are what makes somebody ask: a moment later there are some
+				select {
+				case <-ctx.Done():
+					return nil, errors.New("there are no rules yet, and with them no view of the mesh")
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+			return a.proxy.DialService(ctx, host, port)
+		},
+		Certificate: func() (*tls.Certificate, error) {
+			m, err := a.opt.Certificates.Current()
+			if err != nil {
+				return nil, err
+			}
+			return &m.Certificate, nil
+		},
+		Account: a.opt.Account, Loopback: a.opt.Cluster == nil, Log: a.opt.Log,
+	}
 }
 
 // network is ours, for tunnels to other ones.

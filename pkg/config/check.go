@@ -18,7 +18,18 @@ func (l *loader) check() {
 	view := l.checkMesh()
 	l.checkURLHosts()
 	for _, p := range l.config.Policies {
-		l.checkTargets(p, view)
+		l.checkTargets(static.Ref{Kind: kindPolicy, Namespace: p.Namespace, Name: p.Name}, p.Spec.TargetRefs, view)
+	}
+	for _, p := range l.config.Authentications {
+		l.checkTargets(static.Ref{Kind: kindAuthn, Namespace: p.Namespace, Name: p.Name}, p.Spec.TargetRefs, view)
+	}
+	for _, p := range l.config.Requests {
+		l.checkTargets(static.Ref{Kind: kindRequests, Namespace: p.Namespace, Name: p.Name}, p.TargetRefs, view)
+	}
+	for _, p := range l.config.Exchanges {
+		if p.Spec.Exchange != nil { // grants are the token service's
+			l.checkTargets(static.Ref{Kind: kindExchange, Namespace: p.Namespace, Name: p.Name}, p.Spec.TargetRefs, view)
+		}
 	}
 }
 
@@ -63,25 +74,27 @@ func (l *loader) checkURLHosts() {
 }
 
 // checkTargets reports a policy that cannot take effect: what it names is not there, or not behind this waypoint.
-func (l *loader) checkTargets(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) {
-	o := l.first[static.Ref{Kind: kindPolicy, Namespace: p.Namespace, Name: p.Name}]
-	for i, ref := range p.Spec.TargetRefs {
+func (l *loader) checkTargets(by static.Ref, refs []v1alpha1.TargetRef, view *static.View) {
+	o, namespace := l.first[by], by.Namespace
+	for i, ref := range refs {
 		field := fmt.Sprintf("spec.targetRefs[%d]", i)
 		switch {
 		case !slices.Contains([]string{refService, kindService, kindGateway}, ref.Kind):
-			// authz has said so already
-		case !l.exists(p.Namespace, ref):
-			if !l.unreadable {
-				l.problems = append(l.problems, o.problem(field, "there is no %s", described(p.Namespace, ref)))
+			if by.Kind != kindPolicy { // authz has said so already
+				l.problems = append(l.problems, o.problem(field+".kind", "must be Service, ServiceEntry or Gateway, got %q", cut(ref.Kind, maxWord)))
 			}
-		case ref.Kind != kindGateway && view != nil && !l.reaches(p.Namespace, ref, view):
+		case !l.exists(namespace, ref):
+			if !l.unreadable {
+				l.problems = append(l.problems, o.problem(field, "there is no %s", described(namespace, ref)))
+			}
+		case ref.Kind != kindGateway && view != nil && !l.reaches(namespace, ref, view):
 			l.problems = append(l.problems, o.problem(field, "%s is not behind this waypoint: it has no label "+
-				"istio.io/use-waypoint: %s", described(p.Namespace, ref), l.config.Gateway.Name))
+				"istio.io/use-waypoint: %s", described(namespace, ref), l.config.Gateway.Name))
 		}
 	}
-	if len(p.Spec.TargetRefs) == 0 && view != nil && !l.covers(p, view) {
+	if len(refs) == 0 && view != nil && !l.covers(namespace, view) {
 		l.problems = append(l.problems, o.problem("", "applies to nothing: neither this waypoint nor anything behind it is in "+
-			"namespace %s, and the policy has no targetRefs", p.Namespace))
+			"namespace %s, and the policy has no targetRefs", namespace))
 	}
 }
 
@@ -108,9 +121,10 @@ func (l *loader) reaches(namespace string, ref v1alpha1.TargetRef, view *static.
 
 // covers reports whether a policy without targets has an effect. In the namespace of the waypoint or in the root namespace
 // it always will have, on whatever is attached next.
-func (l *loader) covers(p *v1alpha1.AgentAuthorizationPolicy, view *static.View) bool {
-	return l.config.Applies(p, static.Attached{}) || slices.ContainsFunc(view.Attached(), func(a static.Attached) bool {
-		return l.config.Applies(p, a)
+func (l *loader) covers(namespace string, view *static.View) bool {
+	scope := l.config.scope()
+	return scope.Applies(namespace, nil, mesh.Attached{}) || slices.ContainsFunc(view.Attached(), func(a static.Attached) bool {
+		return scope.Applies(namespace, nil, a.Attached)
 	})
 }
 

@@ -17,6 +17,9 @@ const (
 	listenerPort     = 15008
 )
 
+// AnnClientIdentity on a Gateway asks for x-forwarded-client-cert (contract ambient 5.2).
+const AnnClientIdentity = "ambient.istio.io/xfcc-include-client-identity"
+
 // labelFor says what kind of traffic a waypoint takes.
 const labelFor = "istio.io/waypoint-for"
 
@@ -56,6 +59,11 @@ func (l *loader) addGateway(o *object) Problems {
 	if spec.GatewayClassName != GatewayClass {
 		add("spec.gatewayClassName", "%s is not %s", given(spec.GatewayClassName), GatewayClass)
 	}
+	switch o.Annotations[AnnClientIdentity] {
+	case "", "false", "true":
+	default:
+		add(join("metadata.annotations", AnnClientIdentity), "must be true or false")
+	}
 	traffic, ok := o.Labels[labelFor]
 	if !ok {
 		traffic = "service"
@@ -84,10 +92,11 @@ func (l *loader) addGateway(o *object) Problems {
 		}
 	}
 	for name := range o.Annotations {
-		if strings.HasPrefix(name, "ambient.istio.io/") {
+		if strings.HasPrefix(name, "ambient.istio.io/") && name != AnnClientIdentity {
 			add(join("metadata.annotations", name), "is not supported here")
 		}
 	}
+	g.ClientIdentity = o.Annotations[AnnClientIdentity] == "true"
 	l.config.Gateway = g
 	return problems
 }

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"fmt"
+
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
@@ -60,14 +63,51 @@ func (l *loader) addKind(o *object) Problems {
 		})
 	case kindPolicy:
 		return l.addPolicy(o)
+	case kindAuthn:
+		a := &v1alpha1.AgentAuthentication{ObjectMeta: o.metadata()}
+		l.config.Authentications = append(l.config.Authentications, a)
+		return o.decode(o.spec, "spec", &a.Spec)
+	case kindExchange:
+		x := &v1alpha1.TokenExchange{ObjectMeta: o.metadata()}
+		l.config.Exchanges = append(l.config.Exchanges, x)
+		return o.decode(o.spec, "spec", &x.Spec)
+	case kindRequests:
+		return l.addRequests(o)
 	}
 	return nil
+}
+
+// addRequests reads Istio's own kind. One that is not attached to anything is for sidecars (contract ambient 6.1).
+func (l *loader) addRequests(o *object) Problems {
+	r := &RequestAuthentication{Namespace: o.Namespace, Name: o.Name, Spec: &security.RequestAuthentication{}}
+	if problems := o.decodeProto(r.Spec); len(problems) > 0 {
+		return problems
+	}
+	refs := r.Spec.TargetRefs
+	if r.Spec.TargetRef != nil {
+		refs = append(refs, r.Spec.TargetRef)
+	}
+	for i, ref := range refs {
+		if ref.Namespace != "" && ref.Namespace != o.Namespace {
+			return Problems{o.problem(fmt.Sprintf("spec.targetRefs[%d].namespace", i), "a policy targets what is in its own namespace")}
+		}
+		r.TargetRefs = append(r.TargetRefs, v1alpha1.TargetRef{Group: ref.Group, Kind: ref.Kind, Name: ref.Name})
+	}
+	if len(r.TargetRefs) == 0 {
+		return Problems{o.problem("spec", "has no targetRefs: a waypoint carries out those that are attached to something")}
+	}
+	l.config.Requests = append(l.config.Requests, r)
+	return nil
+}
+
+func (o *object) metadata() metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, Labels: o.Labels, Annotations: o.Annotations}
 }
 
 func (l *loader) addPolicy(o *object) Problems {
 	p := &v1alpha1.AgentAuthorizationPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion().String(), Kind: kindPolicy},
-		ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name, Labels: o.Labels, Annotations: o.Annotations},
+		ObjectMeta: o.metadata(),
 	}
 	problems := o.decode(o.spec, "spec", &p.Spec)
 	if len(problems) > 0 {

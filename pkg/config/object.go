@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,11 @@ const (
 	kindService  = "ServiceEntry"
 	kindWorkload = "WorkloadEntry"
 	kindPolicy   = "AgentAuthorizationPolicy"
+	kindAuthn    = "AgentAuthentication"
+	kindExchange = "TokenExchange"
+	kindRequests = "RequestAuthentication"
+	kindMap      = "ConfigMap"
+	kindSecret   = "Secret"
 )
 
 // versions are the values of apiVersion under which each kind is known.
@@ -25,8 +31,12 @@ func versions(kind string) []string {
 		return []string{"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}
 	case kindService, kindWorkload:
 		return []string{"networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}
-	case kindPolicy:
+	case kindPolicy, kindAuthn, kindExchange:
 		return []string{"waymark.dev/v1alpha1"}
+	case kindRequests:
+		return []string{"security.istio.io/v1", "security.istio.io/v1beta1"}
+	case kindMap, kindSecret:
+		return []string{"v1"}
 	}
 	return nil
 }
@@ -41,7 +51,11 @@ type object struct {
 	Annotations map[string]string
 
 	spec *yaml.Node
+	data map[string]string // of a ConfigMap or Secret
 }
+
+// holds reports whether objects of a kind hold data instead of a spec.
+func holds(kind string) bool { return kind == kindMap || kind == kindSecret }
 
 // envelope is what every object has. Fields that only an API server or a controller writes are no configuration, and are
 // refused as unknown.
@@ -50,6 +64,10 @@ type envelope struct {
 	Kind       string   `json:"kind"`
 	Metadata   metadata `json:"metadata"`
 	Spec       any      `json:"spec"`
+
+	Data       map[string]string `json:"data"`       // of a Secret in base64
+	StringData map[string]string `json:"stringData"` // of a Secret as it is
+	Type       string            `json:"type"`
 }
 
 type metadata struct {
@@ -82,6 +100,7 @@ func readObject(d *document) (*object, Problems) {
 	o.Namespace, o.Name = e.Metadata.Namespace, e.Metadata.Name
 	o.Labels, o.Annotations = e.Metadata.Labels, e.Metadata.Annotations
 	_, o.spec = child(d.root, "spec")
+	problems = append(problems, o.readData(e)...)
 	for _, p := range o.checkEnvelope(e) {
 		if !problems.cover(p.Field) {
 			problems = append(problems, p)
@@ -103,8 +122,8 @@ func (o *object) checkEnvelope(e envelope) Problems {
 	case e.Kind == "":
 		add("kind", "is missing")
 	case known == nil:
-		add("kind", "%q is not a kind that can be read from files: those are Gateway, ServiceEntry, WorkloadEntry and "+
-			"AgentAuthorizationPolicy", cut(e.Kind, maxWord))
+		add("kind", "%q is not a kind that can be read from files: those are Gateway, ServiceEntry, WorkloadEntry, "+
+			"AgentAuthorizationPolicy, AgentAuthentication, TokenExchange, RequestAuthentication, ConfigMap and Secret", cut(e.Kind, maxWord))
 		return problems
 	case !slices.Contains(known, e.APIVersion):
 		add("apiVersion", "%s is not a version of %s: write %s", given(e.APIVersion), e.Kind, strings.Join(known, " or "))
@@ -121,8 +140,46 @@ func (o *object) checkEnvelope(e envelope) Problems {
 	case !mesh.ValidLabel(e.Metadata.Namespace):
 		add("metadata.namespace", "%q is not a name of a-z, 0-9 and -", cut(e.Metadata.Namespace, maxWord))
 	}
-	if o.spec == nil {
+	if o.spec == nil && !holds(e.Kind) {
 		add("spec", "is missing")
+	}
+	return problems
+}
+
+// readData takes the entries of a ConfigMap or Secret. What they hold never gets into a problem.
+func (o *object) readData(e envelope) Problems {
+	var problems Problems
+	if !holds(e.Kind) {
+		for _, field := range []string{"data", "stringData", "type"} {
+			if _, n := child(o.root, field); n != nil {
+				problems = append(problems, o.problem(field, "unknown field"))
+			}
+		}
+		return problems
+	}
+	if o.spec != nil {
+		problems = append(problems, o.problem("spec", "unknown field"))
+	}
+	o.data = e.StringData
+	if e.Kind == kindMap {
+		if e.StringData != nil || e.Type != "" {
+			problems = append(problems, o.problem("", "stringData and type belong to a Secret"))
+		}
+		o.data = e.Data
+		return problems
+	}
+	if o.data == nil {
+		o.data = map[string]string{}
+	}
+	for key, value := range e.Data {
+		b, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			problems = append(problems, o.problem(join("data", key), "is not base64: write it under stringData as it is"))
+		}
+		if _, twice := o.data[key]; twice {
+			problems = append(problems, o.problem(join("data", key), "is under stringData too"))
+		}
+		o.data[key] = string(b)
 	}
 	return problems
 }

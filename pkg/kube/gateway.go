@@ -15,6 +15,7 @@ func keepGateway(r *reader, u *unstructured.Unstructured) any {
 		return nil
 	}
 	g := &config.ClusterGateway{Namespace: r.namespace, Name: r.gateway, Found: true}
+	g.ClientIdentity = u.GetAnnotations()[config.AnnClientIdentity] == "true"
 	addresses, _, _ := unstructured.NestedSlice(u.Object, "status", "addresses")
 	for _, a := range addresses {
 		at, _ := a.(map[string]any)

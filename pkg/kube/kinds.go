@@ -53,8 +53,8 @@ func kinds() []*kind {
 	stable, beta := []string{"v1", "v1beta1"}, []string{"v1", "v1beta1", "v1alpha3"}
 	return []*kind{
 		{name: v1alpha1.KindAgentAuthorizationPolicy, group: v1alpha1.Group, resource: "agentauthorizationpolicies", versions: ours, keep: keepPolicy},
-		{name: v1alpha1.KindAgentAuthentication, group: v1alpha1.Group, resource: "agentauthentications", versions: ours, keep: restricting(always)},
-		{name: v1alpha1.KindTokenExchange, group: v1alpha1.Group, resource: "tokenexchanges", versions: ours, keep: restricting(exchanging)},
+		{name: v1alpha1.KindAgentAuthentication, group: v1alpha1.Group, resource: "agentauthentications", versions: ours, keep: keepAuthentication},
+		{name: v1alpha1.KindTokenExchange, group: v1alpha1.Group, resource: "tokenexchanges", versions: ours, keep: keepExchange},
 		{name: v1alpha1.KindAgentGuard, group: v1alpha1.Group, resource: "agentguards", versions: ours, keep: restricting(unlessDry)},
 		{name: v1alpha1.KindAgentLimit, group: v1alpha1.Group, resource: "agentlimits", versions: ours, keep: restricting(unlessDry)},
 		{name: v1alpha1.KindQuarantine, group: v1alpha1.Group, resource: "quarantines", versions: ours, keep: restricting(always)},

@@ -130,7 +130,7 @@ func TestRestrictions(t *testing.T) {
 		{"networking.istio.io/v1/destinationrules", "", `{"host":"mcp"}`, none},
 	} {
 		t.Run(c.resource[strings.LastIndex(c.resource, "/")+1:]+c.metadata+c.spec, func(t *testing.T) {
-			got := picture(t, c.resource, `{"metadata":{"namespace":"bank","name":"o"`+c.metadata+`},"spec":`+c.spec+`}`).Unenforced
+			got := restricting(picture(t, c.resource, `{"metadata":{"namespace":"bank","name":"o"`+c.metadata+`},"spec":`+c.spec+`}`))
 			text := none
 			for _, u := range got {
 				text += fmt.Sprint(u.TargetRefs)
@@ -142,6 +142,44 @@ func TestRestrictions(t *testing.T) {
 				t.Errorf("got %q, want %q", text, c.want)
 			}
 		})
+	}
+}
+
+// restricting are the objects of a picture that restrict something, carried out or not. One whose targets cannot be read has none.
+func restricting(c *config.Cluster) []config.Unenforced {
+	all := c.Unenforced
+	for _, a := range c.Authentications {
+		all = append(all, config.Unenforced{Kind: "AgentAuthentication", Namespace: a.Object.Namespace, Name: a.Object.Name, TargetRefs: a.Object.Spec.TargetRefs})
+	}
+	for _, r := range c.Requests {
+		all = append(all, config.Unenforced{Kind: "RequestAuthentication", Namespace: r.Object.Namespace, Name: r.Object.Name, TargetRefs: r.Object.TargetRefs})
+	}
+	for _, x := range c.Exchanges {
+		all = append(all, config.Unenforced{Kind: "TokenExchange", Namespace: x.Object.Namespace, Name: x.Object.Name, TargetRefs: x.Object.Spec.TargetRefs})
+	}
+	return all
+}
+
+// What comes before and after the rules is read as it stands, and kept with its problem if it cannot be.
+func TestAuthentication(t *testing.T) {
+	good := picture(t, "waymark.dev/v1alpha1/agentauthentications", `{"metadata":{"namespace":"bank","name":"o"},"spec":{"mode":"Strict",
+		"targetRefs":[{"kind":"Service","name":"mcp"}],"issuers":[{"issuer":"https://i","audiences":["a"],"jwks":{"inline":"{}"}}]}}`).Authentications
+	if len(good) != 1 || good[0].Problem != "" || good[0].Blind || good[0].Object.Spec.Issuers[0].Audiences[0] != "a" {
+		t.Errorf("got %+v", good)
+	}
+	bad := picture(t, "waymark.dev/v1alpha1/agentauthentications", `{"metadata":{"namespace":"bank","name":"o"},"spec":{"modus":"Strict",
+		"targetRefs":[{"kind":"Service","name":"mcp"}]}}`).Authentications
+	if len(bad) != 1 || bad[0].Problem != "spec.modus: unknown field" || bad[0].Blind || len(bad[0].Object.Spec.TargetRefs) != 1 {
+		t.Errorf("got %+v", bad)
+	}
+	blind := picture(t, "waymark.dev/v1alpha1/tokenexchanges", `{"metadata":{"namespace":"bank","name":"o"},"spec":{"exchange":{},"targetRefs":7}}`).Exchanges
+	if len(blind) != 1 || blind[0].Problem == "" || !blind[0].Blind {
+		t.Errorf("got %+v", blind)
+	}
+	requests := picture(t, "security.istio.io/v1/requestauthentications", `{"metadata":{"namespace":"bank","name":"o"},"spec":{
+		"targetRefs":[{"kind":"Service","name":"mcp"}],"jwtRules":[{"issuer":"i","jwks":"{}","forwardOriginalToken":true}]}}`).Requests
+	if len(requests) != 1 || requests[0].Problem != "" || !requests[0].Object.Spec.JwtRules[0].ForwardOriginalToken {
+		t.Errorf("got %+v", requests)
 	}
 }
 

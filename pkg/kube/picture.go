@@ -49,6 +49,12 @@ func (p *pictured) add(kept any) {
 	switch k := kept.(type) {
 	case *config.Policy:
 		p.Policies = append(p.Policies, *k)
+	case *config.Authentication:
+		p.Authentications = append(p.Authentications, *k)
+	case *config.Requests:
+		p.Requests = append(p.Requests, *k)
+	case *config.Exchange:
+		p.Exchanges = append(p.Exchanges, *k)
 	case *config.ClusterGateway:
 		p.Gateway = *k
 	case *declaration:
@@ -87,6 +93,15 @@ type shadow struct {
 // finish puts everything in an order that does not depend on when it came.
 func (p *pictured) finish() {
 	slices.SortFunc(p.Policies, func(a, b config.Policy) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
+	})
+	slices.SortFunc(p.Authentications, func(a, b config.Authentication) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
+	})
+	slices.SortFunc(p.Requests, func(a, b config.Requests) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
+	})
+	slices.SortFunc(p.Exchanges, func(a, b config.Exchange) int {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
 	slices.SortFunc(p.Unenforced, func(a, b config.Unenforced) int {

@@ -66,15 +66,6 @@ func keepAuthorizationPolicy(r *reader, u *unstructured.Unstructured) any {
 	return r.keepIstio(u, spec)
 }
 
-// keepRequestAuthentication keeps one that a waypoint would have to carry out. Without rules no token is refused.
-func keepRequestAuthentication(r *reader, u *unstructured.Unstructured) any {
-	spec, _ := u.Object["spec"].(map[string]any)
-	if rules, ok := spec["jwtRules"].([]any); spec["jwtRules"] == nil || ok && len(rules) == 0 {
-		return nil
-	}
-	return r.keepIstio(u, spec)
-}
-
 // keepIstio keeps a policy of Istio's that has targets: those without are for ztunnel, or for sidecars (contract ambient,
 // section 6.1).
 func (r *reader) keepIstio(u *unstructured.Unstructured, spec map[string]any) any {

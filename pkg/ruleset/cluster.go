@@ -30,9 +30,12 @@ type Landscape interface {
 type Cluster struct {
 	generation string
 	scope      config.Scope
+	tells      bool // servers by x-forwarded-client-cert who calls
 	view       Landscape
 	deps       Deps
 	policies   []*held
+	protects   protections
+	lines      []string // what names them and their content in the generation
 	unenforced []config.Unenforced
 	problems   []string
 	detached   *policy.Pipeline
@@ -63,7 +66,7 @@ func Assemble(c *config.Cluster, view Landscape, d Deps, before *Cluster) (*Clus
 	}
 	r := &Cluster{
 		scope: config.Scope{Namespace: c.Gateway.Namespace, Gateway: c.Gateway.Name},
-		view:  view, deps: d, unenforced: c.Unenforced, pipelines: map[key]made{},
+		tells: c.Gateway.ClientIdentity, view: view, deps: d, unenforced: c.Unenforced, pipelines: map[key]made{},
 	}
 	known := before.compiled()
 	for _, p := range c.Policies {
@@ -76,6 +79,7 @@ func Assemble(c *config.Cluster, view Landscape, d Deps, before *Cluster) (*Clus
 			r.problems = append(r.problems, fmt.Sprintf("AgentAuthorizationPolicy %s/%s: %s", p.Object.Namespace, p.Object.Name, h.problem))
 		}
 	}
+	r.protect(c)
 	r.generation = r.generationOf(c)
 	r.detached = r.pipeline(policy.Entry{Stage: detached{}, Standing: true})
 	for _, u := range c.Unenforced {
@@ -118,7 +122,7 @@ func hold(p config.Policy, d Deps) *held {
 // generationOf names the policies that are in force: the first 12 hexadecimal digits of a SHA-256. Replicas that have seen
 // the same objects say the same.
 func (r *Cluster) generationOf(c *config.Cluster) string {
-	lines := make([]string, 0, len(r.policies)+len(c.Unenforced))
+	lines := slices.Clone(r.lines)
 	for _, h := range r.policies {
 		lines = append(lines, h.line)
 	}
@@ -127,7 +131,7 @@ func (r *Cluster) generationOf(c *config.Cluster) string {
 	}
 	slices.Sort(lines)
 	h := sha256.New()
-	fmt.Fprintln(h, c.Gateway.Namespace, c.Gateway.Name)
+	fmt.Fprintln(h, c.Gateway.Namespace, c.Gateway.Name, c.Gateway.ClientIdentity)
 	for _, l := range lines {
 		fmt.Fprintln(h, l)
 	}
@@ -207,7 +211,11 @@ func (r *Cluster) judging(a mesh.Attached) *policy.Pipeline {
 	if err != nil {
 		return r.closed("", fmt.Sprintf("%s: metadata.annotations[%s]: %v", a.Object, mesh.AnnURLHosts, err))
 	}
-	return r.pipeline(policy.Entry{Stage: authz.New(attached), Standing: true}, policy.Entry{Stage: shown})
+	before, after, refused := r.protects.stages(r.scope, a, &r.deps)
+	if refused != nil {
+		return r.closed(refused.policy, refused.reason)
+	}
+	return r.pipeline(stages(r.deps.told(r.tells, before), authz.New(attached), shown, after)...)
 }
 
 func (h *held) concerns(s config.Scope, a mesh.Attached) bool {

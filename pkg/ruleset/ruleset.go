@@ -12,6 +12,7 @@ import (
 	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/mesh/static"
 	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/policy/authn"
 	"waymark.dev/waypoint/pkg/policy/authz"
 	"waymark.dev/waypoint/pkg/policy/urls"
 )
@@ -22,6 +23,8 @@ type Deps struct {
 	Now          func() time.Time       // nil means time.Now
 	TrustDomains []identity.TrustDomain // the mesh's own first, then its aliases; at least one
 	Choice       mesh.Choice            // nil chooses endpoints at random
+	Authorities  *Authorities           // nil asks nobody
+	Self         func() identity.ID     // of this waypoint; nil: servers are not told who calls
 }
 
 // Ruleset is one immutable snapshot of configuration.
@@ -57,6 +60,9 @@ func (d *Deps) complete() error {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Authorities == nil {
+		d.Authorities = &Authorities{}
+	}
 	return nil
 }
 
@@ -76,7 +82,17 @@ func Build(c *config.Config, d Deps) (*Ruleset, error) {
 	if err := b.compile(); err != nil {
 		return nil, err
 	}
-	return b.assemble(view)
+	r, err := b.assemble(view)
+	if err == nil {
+		b.deps.Authorities.retain()
+	}
+	return r, err
+}
+
+// Check says what is wrong with a configuration beyond what config.Load sees. Nobody is asked anything.
+func Check(c *config.Config) config.Problems {
+	d := Deps{TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: &Authorities{}}
+	return problemsOf(c, protect(c, &d))
 }
 
 // Generation names the configuration this Ruleset was built from.
@@ -104,6 +120,7 @@ type builder struct {
 	config   *config.Config
 	deps     Deps
 	compiled map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy
+	protects protections
 }
 
 func (b *builder) compile() error {
@@ -115,7 +132,47 @@ func (b *builder) compile() error {
 		}
 		b.compiled[p] = compiled
 	}
+	b.deps.Authorities.begin()
+	b.protects = protect(b.config, &b.deps)
+	if problems := problemsOf(b.config, b.protects); len(problems) > 0 {
+		return problems
+	}
 	return nil
+}
+
+// protect compiles what comes before and after the rules.
+func protect(c *config.Config, d *Deps) protections {
+	refs := referencesOf(c)
+	var all protections
+	for _, o := range c.Authentications {
+		all = append(all, compileAuthentication(o, d, refs))
+	}
+	for _, o := range c.Requests {
+		all = append(all, compileRequests(o, d, refs))
+	}
+	for _, o := range c.Exchanges {
+		all = append(all, compileExchange(o, d, refs))
+	}
+	return all
+}
+
+func referencesOf(c *config.Config) *References {
+	return &References{
+		Host:      c.HostOf,
+		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },
+		Secret:    func(namespace, name, key string) ([]byte, error) { return c.Entry("Secret", namespace, name, key) },
+	}
+}
+
+// problemsOf places what is wrong with objects in their files.
+func problemsOf(c *config.Config, all protections) config.Problems {
+	var problems config.Problems
+	for _, p := range all {
+		for _, q := range p.problems {
+			problems = append(problems, c.Problem(p.kind, p.namespace, p.name, q.Field, q.Text))
+		}
+	}
+	return problems
 }
 
 func (b *builder) assemble(view *static.View) (*Ruleset, error) {
@@ -146,10 +203,25 @@ func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, mesh.AnnURLHosts, err)
 	}
-	return b.pipeline(
-		policy.Entry{Stage: authz.New(attached), Standing: true},
-		policy.Entry{Stage: shown},
-	), nil
+	before, after, refused := b.protects.stages(config.Scope{Namespace: b.config.Gateway.Namespace, Gateway: b.config.Gateway.Name}, a.Attached, &b.deps)
+	if refused != nil {
+		return b.pipeline(policy.Entry{Stage: *refused, Standing: true}), nil
+	}
+	return b.pipeline(stages(b.deps.told(b.config.Gateway.ClientIdentity, before), authz.New(attached), shown, after)...), nil
+}
+
+// told puts in front of everything what tells servers who calls, if the Gateway asks for it.
+func (d *Deps) told(asked bool, stages []policy.Entry) []policy.Entry {
+	if !asked || d.Self == nil {
+		return stages
+	}
+	return append([]policy.Entry{{Stage: authn.Forwarded{By: d.Self}}}, stages...)
+}
+
+// stages is the order in which a call is judged: who asks, and what others say of it; who may do what; what may be said; and
+// last, which token goes on.
+func stages(before []policy.Entry, rules *authz.Stage, shown *urls.Stage, after []policy.Entry) []policy.Entry {
+	return append(append(before, policy.Entry{Stage: rules, Standing: true}, policy.Entry{Stage: shown}), after...)
 }
 
 func (b *builder) pipeline(judges ...policy.Entry) *policy.Pipeline {

@@ -1,0 +1,71 @@
+package ruleset
+
+import (
+	"crypto/sha256"
+	"encoding/json/v2"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"waymark.dev/waypoint/pkg/api/v1alpha1"
+	"waymark.dev/waypoint/pkg/config"
+)
+
+// protect compiles what comes before and after the rules. It is compiled in every snapshot, because only what a snapshot asks
+// for is kept of its authorities; what was fetched from those stays. One with a mistake closes what it targets, see judging.
+func (r *Cluster) protect(c *config.Cluster) {
+	refs := &References{Host: clusterHost(c)}
+	r.deps.Authorities.begin()
+	defer r.deps.Authorities.retain()
+	for _, o := range c.Authentications {
+		spec, err := json.Marshal(&o.Object.Spec, json.Deterministic(true))
+		r.guard(compileAuthentication(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
+	}
+	for _, o := range c.Requests {
+		spec, err := proto.MarshalOptions{Deterministic: true}.Marshal(o.Object.Spec)
+		r.guard(compileRequests(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
+	}
+	for _, o := range c.Exchanges {
+		spec, err := json.Marshal(&o.Object.Spec, json.Deterministic(true))
+		r.guard(compileExchange(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
+	}
+	r.problems = append(r.problems, r.protects.sentences()...)
+}
+
+func (r *Cluster) guard(p *protection, problem string, blind bool, spec []byte, err error) {
+	if problem != "" {
+		p.problems = []Problem{{Text: problem}}
+	}
+	if blind {
+		p.refs = nil
+	}
+	r.protects = append(r.protects, p)
+	r.lines = append(r.lines, fmt.Sprintf("%s %s %x %v %q", p.kind, p, sha256.Sum256(spec), err, p.problem()))
+}
+
+// clusterHost finds the host of a Service, or the first one of a ServiceEntry. A reference into another namespace needs a
+// ReferenceGrant there, and those are not read.
+func clusterHost(c *config.Cluster) func(string, v1alpha1.BackendRef) (string, error) {
+	return func(namespace string, ref v1alpha1.BackendRef) (string, error) {
+		kind, in := ref.Kind, ref.Namespace
+		if kind == "" {
+			kind = "Service"
+		}
+		if in == "" {
+			in = namespace
+		}
+		if in != namespace {
+			return "", fmt.Errorf("%s %s/%s: a reference into another namespace needs a ReferenceGrant there, which this version does not read", kind, in, ref.Name)
+		}
+		best := ""
+		for host, d := range c.Declared {
+			if d.Object.Kind == kind && d.Object.Namespace == in && d.Object.Name == ref.Name && (best == "" || host.Hostname < best) {
+				best = host.Hostname
+			}
+		}
+		if best == "" {
+			return "", fmt.Errorf("there is no %s %s/%s", kind, in, ref.Name)
+		}
+		return best, nil
+	}
+}
