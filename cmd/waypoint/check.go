@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"waymark.dev/waypoint/pkg/config"
+	"waymark.dev/waypoint/pkg/ruleset"
 )
 
 const checkHelp = `usage: waypoint check [-o json] DIR
@@ -57,6 +58,9 @@ func check(dir string) checked {
 	if len(problems) > 0 {
 		return checked{Directory: dir, Problems: inside(dir, problems)}
 	}
+	if problems := ruleset.Check(c); len(problems) > 0 {
+		return checked{Directory: dir, Problems: inside(dir, problems)}
+	}
 	return checked{
 		Directory: dir, Valid: true, Waypoint: c.Gateway.Namespace + "/" + c.Gateway.Name,
 		Generation: c.Generation(), Objects: c.Objects,
@@ -85,9 +89,10 @@ func (c checked) print(w io.Writer) {
 	for _, o := range c.Objects {
 		kinds[o.Kind]++
 	}
+	policies := kinds["AgentAuthorizationPolicy"] + kinds["AgentAuthentication"] + kinds["TokenExchange"] + kinds["RequestAuthentication"]
 	fmt.Fprintf(w, "%s: valid: waypoint %s, %s, %s, %s, generation %s\n", c.Directory, c.Waypoint,
 		counted(kinds["ServiceEntry"], "service"), counted(kinds["WorkloadEntry"], "workload"),
-		counted(kinds["AgentAuthorizationPolicy"], "policy"), c.Generation)
+		counted(policies, "policy"), c.Generation)
 }
 
 func counted(n int, noun string) string {

@@ -16,7 +16,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"configuration.md", "explain.md"} {
+	for _, name := range []string{"configuration.md", "explain.md", "identity.md"} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(root, "docs", name))
 			if err != nil {
@@ -28,6 +28,11 @@ func TestDocs(t *testing.T) {
 			}
 			if err := os.Mkdir(filepath.Join(dir, "mesh"), 0o700); err != nil {
 				t.Fatal(err)
+			}
+			if name == "identity.md" { // adds to what there is
+				if err := os.CopyFS(filepath.Join(dir, "mesh"), os.DirFS(filepath.Join(root, "examples", "company-mcp"))); err != nil {
+					t.Fatal(err)
+				}
 			}
 			t.Chdir(dir)
 			ran := 0

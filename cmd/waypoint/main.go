@@ -16,6 +16,7 @@ const usage = `waypoint: the Istio Ambient waypoint that understands agents
 usage: waypoint <command> [flags]
 
   serve     run the waypoint from a directory of configuration
+  sts       run the token service (RFC 8693)
   check     validate a directory of configuration
   explain   say why a call would be allowed or refused
   tunnel    open a local port into an HBONE tunnel
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 2
 	}
 	commands := map[string]command{
-		"serve": runServe, "check": runCheck, "explain": runExplain, "tunnel": runTunnel, "version": runVersion,
+		"serve": runServe, "sts": runSTS, "check": runCheck, "explain": runExplain, "tunnel": runTunnel, "version": runVersion,
 	}
 	switch args[0] {
 	case "-h", "--help", "help":
