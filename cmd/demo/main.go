@@ -37,6 +37,7 @@ func main() {
 
 type flags struct {
 	config  string
+	example bool // nobody named another configuration: the demo tells its stories
 	serve   bool
 	verbose bool
 }
@@ -89,7 +90,7 @@ func (f flags) log(stdout, stderr io.Writer) *slog.Logger {
 
 // demo runs the script and says how many calls came out wrong.
 func demo(ctx context.Context, f flags, stdout, stderr io.Writer) (wrong int, err error) {
-	if f.config == "" {
+	if f.example = f.config == ""; f.example {
 		if f.config, err = find(filepath.Join("examples", "company-mcp")); err != nil {
 			return 0, err
 		}
@@ -99,8 +100,17 @@ func demo(ctx context.Context, f flags, stdout, stderr io.Writer) (wrong int, er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	if wrong, err = w.play(ctx, stdout); err != nil || !f.serve {
+	if wrong, err = w.play(ctx, stdout); err != nil {
 		return wrong, err
+	}
+	if f.example {
+		more, err := tell(ctx, stdout, f.log(stdout, stderr))
+		if wrong += more; err != nil {
+			return wrong, err
+		}
+	}
+	if !f.serve {
+		return wrong, nil
 	}
 	return wrong, w.serve(ctx, stdout)
 }
