@@ -52,6 +52,9 @@ var layers = map[string]layer{
 	"pkg/call":         {values, "pkg/identity"},
 	"pkg/api/v1alpha1": {values, ""},
 
+	"pkg/identity/chain":  {values, "pkg/identity pkg/call pkg/api/v1alpha1"},
+	"pkg/identity/rights": {values, "pkg/identity"},
+
 	"pkg/jsonrpc":        {wire, ""},
 	"pkg/sse":            {wire, ""},
 	"pkg/mcp":            {wire, "pkg/jsonrpc pkg/sse"},
@@ -65,16 +68,25 @@ var layers = map[string]layer{
 	"pkg/identity/certs/istioca": {wire, "pkg/identity/certs"},
 	"pkg/identity/certs/spire":   {wire, "pkg/identity/certs"},
 
+	"pkg/identity/jwks": {wire, "pkg/jsonrpc"},
+	"pkg/fetch":         {wire, ""},
+	"pkg/oauth":         {wire, ""},
+
 	"pkg/policy":       {judgment, ""},
 	"pkg/policy/authz": {judgment, "pkg/policy"},
 	"pkg/policy/audit": {judgment, "pkg/policy"},
 	"pkg/policy/urls":  {judgment, "pkg/policy"},
+
+	"pkg/policy/authn":    {judgment, "pkg/policy"},
+	"pkg/policy/extauthz": {judgment, "pkg/policy"},
+	"pkg/policy/exchange": {judgment, "pkg/policy"},
 
 	"pkg/config":  {assembly, ""},
 	"pkg/ruleset": {assembly, "pkg/config"},
 	"pkg/kube":    {assembly, "pkg/config"},
 
 	"pkg/proxy": {service, ""},
+	"pkg/sts":   {service, ""},
 	"pkg/admin": {service, ""},
 
 	"pkg/app":      {process, ""},
