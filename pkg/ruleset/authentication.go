@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
@@ -121,12 +122,14 @@ func (c *compiler) chain(spec *v1alpha1.DelegationChain, required bool, mode v1a
 func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verify {
 	var keys *jwks.Verifier
 	var asked *oauth.Introspector
+	meant := func(*identity.Claims) bool { return false }
 	if len(s.Issuers) > 0 {
 		keys = c.issuers(s.Issuers)
 	}
 	all := false
 	if s.Introspection != nil {
 		asked = c.introspection(s.Introspection)
+		meant = c.audiences(s)
 		all = c.oneOf("spec.introspection.tokens", s.Introspection.Tokens, "Opaque", "All") == "All"
 		if len(s.Introspection.RiskTiers) > 0 {
 			c.add("spec.introspection.riskTiers", "is not carried out by this version, which knows no risk of tools")
@@ -142,7 +145,9 @@ func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verif
 				_, err = asked.Introspect(ctx, token)
 			}
 		case asked != nil && (!jwt || all):
-			claims, err = asked.Introspect(ctx, token)
+			if claims, err = asked.Introspect(ctx, token); err == nil && !meant(claims) {
+				return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "the token is of another issuer, or for another audience"}
+			}
 		case jwt:
 			return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "a JWT, and no issuer is configured"}
 		default:
@@ -173,6 +178,34 @@ func Subjects(c *config.Config, o *v1alpha1.AgentAuthentication, a *Authorities)
 	}
 	a.retain()
 	return v, nil
+}
+
+// audiences says whether an answer about a token is for us: by the audiences of introspection, or by those of the issuers.
+func (c *compiler) audiences(s *v1alpha1.AgentAuthenticationSpec) func(*identity.Claims) bool {
+	i := s.Introspection
+	switch {
+	case len(i.Audiences) > 0 && i.AnyAudience != nil, len(i.Audiences) == 0 && i.AnyAudience == nil && len(s.Issuers) == 0:
+		c.add("spec.introspection.audiences", "exactly one of audiences and anyAudience is needed without issuers, and at most one with them")
+	case i.AnyAudience != nil && i.AnyAudience.Reason == "":
+		c.add("spec.introspection.anyAudience.reason", "is missing")
+	}
+	has := func(claims *identity.Claims, audiences []string) bool {
+		return slices.ContainsFunc(claims.Audience, func(a string) bool { return slices.Contains(audiences, a) })
+	}
+	return func(claims *identity.Claims) bool {
+		known := len(s.Issuers) == 0
+		for k := range s.Issuers {
+			one := &s.Issuers[k]
+			if claims.Issuer != "" && claims.Issuer != one.Issuer {
+				continue
+			}
+			known = true
+			if len(i.Audiences) == 0 && i.AnyAudience == nil && (one.AnyAudience != nil || has(claims, one.Audiences)) {
+				return true
+			}
+		}
+		return known && (i.AnyAudience != nil || has(claims, i.Audiences))
+	}
 }
 
 // judged turns what a verifier says into a refusal. That nothing is known of a token is not its holder's fault.

@@ -47,7 +47,13 @@ func compileAuthentication(o *v1alpha1.AgentAuthentication, d *Deps, refs *Refer
 		p.external = c.external(o.Spec.ExternalAuthorization)
 	}
 	if len(o.Spec.Issuers) == 0 && o.Spec.Introspection == nil {
-		p.authn = nil // the external service alone decides
+		p.authn = nil // the external service alone decides, and there is no token
+		s := &o.Spec
+		if s.Mode != "" && s.Mode != v1alpha1.AuthenticationStrict || s.TokenLocations != nil || s.ClaimsToHeaders != nil || s.StripHeaders != nil || s.ResourceMetadata != nil ||
+			s.Token != "" && s.Token != "Forward" || s.ProofOfPossession == "Required" {
+			c.add("spec.externalAuthorization", "alone knows no token: mode, tokenLocations, token, proofOfPossession, claimsToHeaders, stripHeaders and "+
+				"resourceMetadata need issuers or introspection")
+		}
 	}
 	p.problems = c.problems
 	return p

@@ -193,6 +193,22 @@ type Introspection struct {
 	// +kubebuilder:default={type: MutualTLS}
 	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitzero"`
 
+	// The audiences of which an answer has to have one: at most 16. Default: those of the issuer that the answer names, and of all
+	// issuers if it names none. Without issuers this or anyAudience is needed.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Audiences []string `json:"audiences,omitempty"`
+
+	// Waives the audience, and says why. A token for anybody is then a token for this destination.
+	//
+	// +optional
+	AnyAudience *Waiver `json:"anyAudience,omitempty"`
+
 	// Which tokens are asked about: Opaque are those that are no JWT, All also those that an issuer's keys verify. Default
 	// Opaque.
 	//

@@ -1432,6 +1432,16 @@ func (in *Introspection) DeepCopyInto(out *Introspection) {
 	*out = *in
 	in.Endpoint.DeepCopyInto(&out.Endpoint)
 	in.ClientAuthentication.DeepCopyInto(&out.ClientAuthentication)
+	if in.Audiences != nil {
+		in, out := &in.Audiences, &out.Audiences
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
+	if in.AnyAudience != nil {
+		in, out := &in.AnyAudience, &out.AnyAudience
+		*out = new(Waiver)
+		**out = **in
+	}
 	if in.RiskTiers != nil {
 		in, out := &in.RiskTiers, &out.RiskTiers
 		*out = make([]RiskTier, len(*in))
