@@ -1,0 +1,145 @@
+package identity_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+// modesWorld runs examples/operators with another mode, and a rule that anybody may call ping.
+func modesWorld(t *testing.T, change ...string) (*world, *issuer, *http.Client) {
+	t.Helper()
+	w := newWorld(t)
+	idp, agw := newIssuer(t, "https://idp.example.com"), newIssuer(t, "https://agw-sts.example.com")
+	keys := http.NewServeMux()
+	keys.Handle("/realms/company/keys", idp)
+	keys.Handle("/sts/keys", agw)
+	for _, name := range []string{"github-mcp", "advisors-mcp", "company-mcp"} {
+		w.place("tools", name, &backend{})
+	}
+	w.place("identity", "keys", keys)
+	w.startWith("operators", anybodyPings, append([]string{"policies.yaml", "  mode: Strict\n"}, change...)...)
+	return w, idp, w.client("agent", "10.96.1.1:3000")
+}
+
+const anybodyPings = `apiVersion: waymark.dev/v1alpha1
+kind: AgentAuthorizationPolicy
+metadata: {name: anybody, namespace: tools}
+spec:
+  targetRefs: [{kind: Service, name: github-mcp}]
+  rules:
+    - when:
+        - cel: mcp.tool.name == "ping"
+`
+
+// Whoever has no token is a caller without claims where the mode lets it pass: rules that ask for claims do not hold then.
+func TestModes(t *testing.T) {
+	tests := []struct {
+		mode                      string
+		none, bad, noneMe, badMe  string
+		twice, goodMe, forgedPing string
+	}{
+		{"Strict", "unauthenticated", "token_invalid", "unauthenticated", "token_invalid", "ambiguous", "", "token_invalid"},
+		{"Optional", "", "token_invalid", "entitlement_denied", "token_invalid", "ambiguous", "", "token_invalid"},
+		{"Permissive", "", "", "entitlement_denied", "entitlement_denied", "ambiguous", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.mode, func(t *testing.T) {
+			w, idp, c := modesWorld(t, "  mode: "+tt.mode+"\n")
+			good := idp.token(t, nil)
+			forged := newIssuer(t, "https://idp.example.com").token(t, nil)
+			for _, call := range []struct {
+				name, tool, token, code string
+				more                    []string
+			}{
+				{"no token", "ping", "", tt.none, nil},
+				{"no token, and a claim is asked for", "get_me", "", tt.noneMe, nil},
+				{"junk", "ping", "junk", tt.bad, nil},
+				{"forged", "ping", forged, tt.forgedPing, nil},
+				{"forged, and a claim is asked for", "get_me", forged, tt.badMe, nil},
+				{"good", "get_me", good, tt.goodMe, nil},
+				{"two tokens", "ping", good, tt.twice, []string{"Authorization", "Bearer " + forged}},
+				{"a second spelling", "ping", good, tt.twice, []string{"aUTHORIZATION", "Bearer " + good}},
+			} {
+				if got := w.call(c, "github-mcp:3000", call.tool, call.token, call.more...); got.code != call.code {
+					t.Errorf("%s: got %q (%s), want %q", call.name, got.code, got.reason, call.code)
+				}
+			}
+		})
+	}
+}
+
+// A client of the official SDK finds out from a refusal where to get a token: RFC 9728.
+func TestResourceMetadata(t *testing.T) {
+	w, idp, c := modesWorld(t, "  mode: Strict\n"+metadata)
+	refused := w.call(c, "localhost:3000", "get_me", "")
+	if refused.status != http.StatusUnauthorized || refused.code != "unauthenticated" {
+		t.Fatalf("got %+v", refused)
+	}
+	challenges, err := oauthex.ParseWWWAuthenticate(refused.header.Values("WWW-Authenticate"))
+	if err != nil || len(challenges) != 1 || challenges[0].Scheme != "bearer" {
+		t.Fatalf("challenges %v, %v", challenges, err)
+	}
+	params := challenges[0].Params
+	if params["error"] != "" || params["scope"] != "github-readonly bank-agents" {
+		t.Errorf("got %v", params)
+	}
+	const at = "http://localhost:3000/.well-known/oauth-protected-resource/mcp"
+	if params["resource_metadata"] != at {
+		t.Fatalf("metadata at %q, want %q", params["resource_metadata"], at)
+	}
+	m, err := oauthex.GetProtectedResourceMetadata(t.Context(), at, "http://localhost:3000/mcp", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.AuthorizationServers) != 1 || m.AuthorizationServers[0] != "https://idp.example.com" || m.ResourceName != "GitHub" || strings.Join(m.ScopesSupported, " ") != "github-readonly bank-agents" {
+		t.Errorf("metadata %+v", m)
+	}
+	bad := w.call(c, "localhost:3000", "get_me", "junk")
+	if got := bad.header.Get("WWW-Authenticate"); bad.status != http.StatusUnauthorized || !strings.HasPrefix(got, `Bearer error="invalid_token", resource_metadata="`) {
+		t.Errorf("a bad token: %d %q", bad.status, got)
+	}
+	if got := w.call(c, "localhost:3000", "get_me", idp.token(t, nil)); got.code != "" {
+		t.Errorf("with the token: %+v", got)
+	}
+}
+
+// Metadata is the only thing that is open: what only looks like it needs a token.
+func TestOnlyMetadataIsOpen(t *testing.T) {
+	w, _, c := modesWorld(t, "  mode: Strict\n"+metadata)
+	for path, want := range map[string]int{
+		"/.well-known/oauth-protected-resource":     http.StatusOK,
+		"/.well-known/oauth-protected-resource/mcp": http.StatusOK,
+		"/.well-known/oauth-protected-resourceX":    http.StatusUnauthorized,
+		"/.well-known/OAuth-Protected-Resource":     http.StatusUnauthorized,
+		"/x/.well-known/oauth-protected-resource":   http.StatusUnauthorized,
+		"/mcp": http.StatusUnauthorized,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:3000"+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "text/event-stream, application/json")
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s: %d %s, want %d", path, resp.StatusCode, b, want)
+		}
+	}
+	if w.waypoint.Audit().Len() == 0 {
+		t.Error("nothing was recorded")
+	}
+}
+
+const metadata = `  resourceMetadata:
+    authorizationServers: [https://idp.example.com]
+    scopes: [github-readonly, bank-agents]
+    displayName: GitHub
+`
