@@ -194,6 +194,7 @@ func TestOpenIDProvider(t *testing.T) {
 		{"ann is an advisor", advisors, "analyze_portfolio", ann.Access, ""},
 		{"bob is none", advisors, "analyze_portfolio", bob.Access, "entitlement_denied"},
 		{"an ID token is for the agent", c, "get_me", alice.ID, "token_invalid"},
+		{"for another audience", c, "get_me", p.signIn(t, "alice", "", "https://other.example.com/rs256").Access, "token_invalid"},
 		{"bob's claims under alice's signature", c, "get_issue", parts[0] + "." + strings.Split(bob.Access, ".")[1] + "." + parts[2], "token_invalid"},
 	}
 	for _, tt := range tests {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -78,9 +79,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("fetch: timeout of %s, want up to %s", o.Timeout, MaxTimeout)
 	}
 	if o.Resolve == nil {
-		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		o.Resolve = lookup
 	}
 	c := &Client{options: o, url: u}
 	c.http = &http.Client{
@@ -88,6 +87,15 @@ func New(o Options) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirects are not followed") },
 	}
 	return c, nil
+}
+
+// lookup asks the system's resolver. A name with a dot is complete: the search list of a pod would otherwise let whoever owns a
+// namespace named like a domain answer for it.
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if strings.Contains(host, ".") {
+		host += "."
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 func (c *Client) transport() *http.Transport {
