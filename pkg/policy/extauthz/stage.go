@@ -106,7 +106,7 @@ func (s *Stage) Inspect(ctx context.Context, c *call.Call) (policy.Verdict, erro
 // silence is the verdict while there is no answer. The peer's own words are in no record: they may repeat what it was told.
 func (s *Stage) silence(ctx context.Context, err error) policy.Verdict {
 	code := status.Code(err)
-	if ctx.Err() != nil {
+	if over(ctx) {
 		return s.refusal(call.PolicyError, "the call ended before the external authorization service answered")
 	}
 	text := "the external authorization service gave no answer: " + code.String()
@@ -115,6 +115,12 @@ func (s *Stage) silence(ctx context.Context, err error) policy.Verdict {
 			Notes: []policy.Note{{Kind: "error", Policy: s.Policy, Text: text}}}
 	}
 	return s.refusal(call.PolicyError, text)
+}
+
+// over reports whether the call itself has ended. gRPC's timer for the same deadline may go off a moment before the context's own.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 func (s *Stage) refusal(code call.Code, reason string) policy.Verdict {
