@@ -151,10 +151,12 @@ func (l *lane) question(m *message) {
 	}
 }
 
-// reply answers a server's request.
+// reply answers a server's request, to the end: the answer to the call may come before it is known that this one has arrived (alone).
 func (l *lane) reply(ctx context.Context, m *message) {
 	text := fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, l.wants(m))
-	if err := l.post(ctx, text); err != nil && ctx.Err() == nil {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.patience)
+	defer cancel()
+	if err := l.post(whole, text); err != nil && ctx.Err() == nil {
 		l.book.report(broken, "%s's answer to the server's request %s: %v", l.who, m.ID, err)
 	}
 }

@@ -211,8 +211,15 @@ func (l *lane) exchange(ctx context.Context, method, path, body string, header .
 			r.Header[header[i]] = []string{header[i+1]}
 		}
 	}
+	r.Close = ctx.Value(aloneKey{}) != nil && l.client.Transport.(*http.Transport).Protocols.HTTP1()
 	return l.client.Do(r)
 }
+
+type aloneKey struct{}
+
+// alone marks exchanges that may be left before the header of their answer is there. Such an exchange gets an HTTP/1.1 connection of
+// its own: net/http has put the connection back by then, and leaving would end whatever came to use it next, as "context canceled".
+func alone(ctx context.Context) context.Context { return context.WithValue(ctx, aloneKey{}, true) }
 
 // accepted checks the answer to a message that has none.
 func accepted(resp *http.Response, err error) error {

@@ -71,7 +71,7 @@ func (l *lane) cancel(ctx context.Context, c *call) {
 // until bounds a call that its caller leaves.
 func (l *lane) until(ctx context.Context, c *call) (context.Context, context.CancelFunc) {
 	if c.stop == leaves {
-		return context.WithTimeout(ctx, c.wait+time.Millisecond)
+		return context.WithTimeout(alone(ctx), c.wait+time.Millisecond)
 	}
 	return context.WithCancel(ctx)
 }

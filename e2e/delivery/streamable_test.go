@@ -92,7 +92,7 @@ func (f *streamableForm) carry(ctx context.Context, c *call) {
 	if c.stop == races {
 		f.beside.Go(func() {
 			if pause(ctx, c.wait) {
-				f.cancel(f.standing, c)
+				f.cancel(alone(f.standing), c)
 			}
 		})
 	}
