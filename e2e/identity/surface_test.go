@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -143,3 +144,40 @@ const metadata = `  resourceMetadata:
     scopes: [github-readonly, bank-agents]
     displayName: GitHub
 `
+
+// A token with too little scope is told which one the call needs, and only where the service has a place to get it from: RFC 6750
+// section 3.1, and the specification of MCP under "Scope Challenge Handling".
+func TestStepUp(t *testing.T) {
+	for _, tt := range []struct {
+		name, change string
+		status       int
+		code         string
+		params       map[string]string
+	}{
+		{"a service with metadata", "  mode: Strict\n" + metadata, http.StatusForbidden, "scope_missing", map[string]string{
+			"error": "insufficient_scope", "scope": "github-readonly",
+			"resource_metadata": "http://localhost:3000/.well-known/oauth-protected-resource/mcp",
+		}},
+		{"a scope that clients may not ask for", "  mode: Strict\n" + strings.Replace(metadata, "github-readonly, ", "", 1), http.StatusOK, "entitlement_denied", nil},
+		{"a service without metadata", "  mode: Strict\n", http.StatusOK, "entitlement_denied", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, idp, c := modesWorld(t, tt.change)
+			less, more := idp.token(t, map[string]any{"scope": "bank-agents"}), idp.token(t, map[string]any{"scope": "bank-agents github-readonly"})
+			refused := w.call(c, "localhost:3000", "list_issues", less)
+			if refused.status != tt.status || refused.code != tt.code {
+				t.Fatalf("got %d %q (%s), want %d %q", refused.status, refused.code, refused.reason, tt.status, tt.code)
+			}
+			challenges, err := oauthex.ParseWWWAuthenticate(refused.header.Values("WWW-Authenticate"))
+			if err != nil || (len(challenges) == 1) != (tt.params != nil) {
+				t.Fatalf("challenges %v, %v", challenges, err)
+			}
+			if tt.params != nil && !maps.Equal(challenges[0].Params, tt.params) {
+				t.Errorf("got %v, want %v", challenges[0].Params, tt.params)
+			}
+			if got := w.call(c, "localhost:3000", "list_issues", more); got.code != "" {
+				t.Errorf("with the scope: %+v", got)
+			}
+		})
+	}
+}

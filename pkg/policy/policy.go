@@ -72,6 +72,7 @@ type Verdict struct {
 	Caller    *Caller      // for Pass: what a token proves; the stages that follow find it in the call
 	Headers   []HeaderEdit // for Pass: changes to the request's header, in order; the stages that follow see them
 	Challenge string       // for Deny: the value of WWW-Authenticate (RFC 9110 section 11.6.1); the peer gets status 401 or 403 with it
+	Scopes    []string     // for Deny with scope_missing: all that the call needs; a Challenger makes the challenge of them
 }
 
 // Caller is what a verified token says: who is asking, and for whom.
@@ -142,6 +143,7 @@ func (o *Outcome) Allowed() bool { return o.Verdict.Action == Pass || o.Verdict.
 type Pipeline struct {
 	entries    []Entry
 	answerers  []Answerer
+	challenges []Challenger
 	generation string
 	now        func() time.Time
 }
@@ -150,8 +152,14 @@ type Pipeline struct {
 func NewPipeline(generation string, now func() time.Time, entries ...Entry) *Pipeline {
 	p := &Pipeline{entries: entries, generation: generation, now: now}
 	for _, e := range entries {
-		if a, ok := e.Stage.(Answerer); ok && !e.Shadow {
+		if e.Shadow {
+			continue
+		}
+		if a, ok := e.Stage.(Answerer); ok {
 			p.answerers = append(p.answerers, a)
+		}
+		if a, ok := e.Stage.(Challenger); ok {
+			p.challenges = append(p.challenges, a)
 		}
 	}
 	return p
@@ -231,6 +239,7 @@ func (p *Pipeline) step(ctx context.Context, o *Outcome, e *Entry, c **call.Call
 		*c = &next
 		o.Rewritten = true
 	case Hold, Deny:
+		p.challenge(*c, &v)
 		o.Verdict, o.Stage = v, e.Stage.Name()
 		return false
 	}

@@ -211,11 +211,12 @@ func (r *Cluster) judging(a mesh.Attached) *policy.Pipeline {
 	if err != nil {
 		return r.closed("", fmt.Sprintf("%s: metadata.annotations[%s]: %v", a.Object, mesh.AnnURLHosts, err))
 	}
-	before, after, refused := r.protects.stages(r.scope, a, &r.deps)
+	around, refused := r.protects.stages(r.scope, a, &r.deps)
 	if refused != nil {
 		return r.closed(refused.policy, refused.reason)
 	}
-	return r.pipeline(stages(r.deps.told(r.tells, before), authz.New(attached), shown, after)...)
+	around.before = r.deps.told(r.tells, around.before)
+	return r.pipeline(around.stages(authz.New(attached, around.askable...), shown)...)
 }
 
 func (h *held) concerns(s config.Scope, a mesh.Attached) bool {

@@ -80,9 +80,14 @@ func compileExchange(o *v1alpha1.TokenExchange, d *Deps, refs *References) *prot
 	return p
 }
 
-// stages are those that come before the rules of what is attached, and those that come after them. Anything that is wrong with
-// an object that concerns it closes it.
-func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (before, after []policy.Entry, refused *closed) {
+// around is what stands around the rules of what is attached.
+type around struct {
+	before, after []policy.Entry
+	askable       []string // scopes that callers may be told they need
+}
+
+// stages are those around the rules of what is attached. Anything that is wrong with an object that concerns it closes it.
+func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (out around, refused *closed) {
 	var asked []authn.Policy
 	var merged []*requests
 	var external []policy.Entry
@@ -92,10 +97,13 @@ func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (before,
 			continue
 		}
 		if why := p.problem(); why != "" {
-			return nil, nil, &closed{p.String(), "the " + p.kind + " cannot be used: " + why}
+			return out, &closed{p.String(), "the " + p.kind + " cannot be used: " + why}
 		}
 		if p.authn != nil {
 			asked = append(asked, *p.authn)
+			if m := p.authn.Metadata; m != nil && out.askable == nil { // the first one makes the challenge
+				out.askable = m.Scopes
+			}
 		}
 		if p.requests != nil {
 			merged = append(merged, p.requests)
@@ -105,7 +113,7 @@ func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (before,
 		}
 		if p.exchange != nil {
 			if trade != nil {
-				return nil, nil, &closed{p.String(), "two TokenExchanges apply: nobody knows which token goes on"}
+				return out, &closed{p.String(), "two TokenExchanges apply: nobody knows which token goes on"}
 			}
 			trade = p.exchange
 		}
@@ -116,18 +124,19 @@ func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (before,
 	if trade != nil {
 		stage, err := exchange.New(trading(*trade, asked))
 		if err != nil {
-			return nil, nil, &closed{trade.Policy, err.Error()}
+			return out, &closed{trade.Policy, err.Error()}
 		}
-		after = append(after, policy.Entry{Stage: stage})
+		out.after = append(out.after, policy.Entry{Stage: stage})
 	}
 	if len(asked) > 0 {
 		stage, err := authn.New(authn.Options{Policies: asked, Now: d.Now})
 		if err != nil {
-			return nil, nil, &closed{"", err.Error()}
+			return out, &closed{"", err.Error()}
 		}
-		before = append(before, policy.Entry{Stage: stage, Standing: true})
+		out.before = append(out.before, policy.Entry{Stage: stage, Standing: true})
 	}
-	return append(before, external...), after, nil
+	out.before = append(out.before, external...)
+	return out, nil
 }
 
 // trading makes the exchange look where the policies that apply do, and leaves it the token, which it takes away itself.

@@ -203,11 +203,12 @@ func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, mesh.AnnURLHosts, err)
 	}
-	before, after, refused := b.protects.stages(config.Scope{Namespace: b.config.Gateway.Namespace, Gateway: b.config.Gateway.Name}, a.Attached, &b.deps)
+	around, refused := b.protects.stages(config.Scope{Namespace: b.config.Gateway.Namespace, Gateway: b.config.Gateway.Name}, a.Attached, &b.deps)
 	if refused != nil {
 		return b.pipeline(policy.Entry{Stage: *refused, Standing: true}), nil
 	}
-	return b.pipeline(stages(b.deps.told(b.config.Gateway.ClientIdentity, before), authz.New(attached), shown, after)...), nil
+	around.before = b.deps.told(b.config.Gateway.ClientIdentity, around.before)
+	return b.pipeline(around.stages(authz.New(attached, around.askable...), shown)...), nil
 }
 
 // told puts in front of everything what tells servers who calls, if the Gateway asks for it.
@@ -220,8 +221,8 @@ func (d *Deps) told(asked bool, stages []policy.Entry) []policy.Entry {
 
 // stages is the order in which a call is judged: who asks, and what others say of it; who may do what; what may be said; and
 // last, which token goes on.
-func stages(before []policy.Entry, rules *authz.Stage, shown *urls.Stage, after []policy.Entry) []policy.Entry {
-	return append(append(before, policy.Entry{Stage: rules, Standing: true}, policy.Entry{Stage: shown}), after...)
+func (a *around) stages(rules *authz.Stage, shown *urls.Stage) []policy.Entry {
+	return append(append(a.before, policy.Entry{Stage: rules, Standing: true}, policy.Entry{Stage: shown}), a.after...)
 }
 
 func (b *builder) pipeline(judges ...policy.Entry) *policy.Pipeline {

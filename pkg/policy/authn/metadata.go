@@ -67,10 +67,14 @@ func (m *Metadata) describe(c *call.Call, path string) document {
 }
 
 // challenge is the value of WWW-Authenticate (RFC 6750 section 3, RFC 9728 section 5.1), "" without metadata: clients that
-// have no authorization server to go to lose their connection by a 401 (contract mcp-a2a 8.1).
-func (m *Metadata) challenge(c *call.Call, code call.Code) string {
+// have no authorization server to go to lose their connection by a 401 (contract mcp-a2a 8.1). Without scopes it names those that
+// clients may ask for.
+func (m *Metadata) challenge(c *call.Call, code call.Code, scopes []string) string {
 	if m == nil {
 		return ""
+	}
+	if scopes == nil {
+		scopes = m.Scopes
 	}
 	var b strings.Builder
 	b.WriteString("Bearer ")
@@ -78,14 +82,26 @@ func (m *Metadata) challenge(c *call.Call, code call.Code) string {
 	case call.TokenInvalid, call.ChainInvalid, call.ChainUnbound, call.ActorNotAllowed, call.DepthExceeded:
 		b.WriteString(`error="invalid_token", `)
 	case call.Unauthenticated:
+	case call.ScopeMissing:
+		b.WriteString(`error="insufficient_scope", `)
 	default:
 		return ""
 	}
 	b.WriteString(m.reference(c))
-	if len(m.Scopes) > 0 {
-		b.WriteString(`, scope="` + strings.Join(m.Scopes, " ") + `"`)
+	if len(scopes) > 0 {
+		b.WriteString(`, scope="` + strings.Join(scopes, " ") + `"`)
 	}
 	return b.String()
+}
+
+// Challenge implements policy.Challenger: it names all scopes that the call needs, because clients may ask for those alone.
+func (s *Stage) Challenge(c *call.Call, scopes []string) string {
+	for i := range s.policies {
+		if m := s.policies[i].Metadata; m != nil {
+			return m.challenge(c, call.ScopeMissing, scopes)
+		}
+	}
+	return ""
 }
 
 // reference names the metadata of the resource that was asked for. A path in a call is printable ASCII without quotes.

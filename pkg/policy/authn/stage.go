@@ -161,6 +161,6 @@ func refusalOf(err error) *Refusal {
 
 func (p *Policy) refuse(c *call.Call, r *Refusal) policy.Verdict {
 	return policy.Verdict{
-		Action: policy.Deny, Code: r.Code, Policy: p.Name, Reason: r.Reason, Challenge: p.Metadata.challenge(c, r.Code),
+		Action: policy.Deny, Code: r.Code, Policy: p.Name, Reason: r.Reason, Challenge: p.Metadata.challenge(c, r.Code, nil),
 	}
 }

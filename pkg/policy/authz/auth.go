@@ -3,6 +3,7 @@ package authz
 import (
 	"encoding/json/jsontext"
 	"errors"
+	"slices"
 	"strings"
 
 	"waymark.dev/waypoint/pkg/identity"
@@ -17,6 +18,7 @@ type claimReader func(c *identity.Claims) ([]string, error)
 type claimed struct {
 	read              claimReader
 	values, notValues *patterns
+	scopes            []string // those that values spell out, if it is the scope that is read
 }
 
 func (c *claimed) match(j *judgment) (truth, error) {
@@ -36,6 +38,14 @@ func (c *claimed) match(j *judgment) (truth, error) {
 			return no, nil
 		}
 		t = t || c.values.match(text)
+	}
+	if j.step.askable == nil {
+		return truthOf(t), nil
+	}
+	for _, scope := range c.scopes {
+		if has := slices.Contains(texts, scope); has == t && j.wants(scope, has) {
+			return yes, nil
+		}
 	}
 	return truthOf(t), nil
 }

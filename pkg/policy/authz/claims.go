@@ -23,8 +23,8 @@ var (
 // functions are what an expression can ask of claims, beside CEL's own.
 func functions() []cel.EnvOption {
 	return []cel.EnvOption{
-		cel.Function(scopeContains, cel.Overload("jwt_scope_contains", []*cel.Type{cel.DynType, cel.StringType}, cel.BoolType,
-			cel.BinaryBinding(scopeHas))),
+		cel.Function(scopeContains, cel.Overload("jwt_scope_contains", []*cel.Type{callType, cel.DynType, cel.StringType}, cel.BoolType,
+			cel.OverloadIsNonStrict(), cel.FunctionBinding(scopeAsked))),
 		cel.Function(detailsPermits, cel.Overload("jwt_authorization_details_permits", []*cel.Type{callType, cel.DynType, cel.StringType}, cel.BoolType,
 			cel.FunctionBinding(func(args ...ref.Val) ref.Val { return permits(args[0], args[2]) }))),
 		cel.Function(authorized, cel.Overload("authorized_type", []*cel.Type{callType, cel.StringType}, cel.BoolType,
@@ -32,13 +32,35 @@ func functions() []cel.EnvOption {
 	}
 }
 
+// scopeAsked is scopeHas, and while it is asked what more scope would change, what it has to say to that. It is not strict because
+// a token without any scope can step up too.
+func scopeAsked(args ...ref.Val) ref.Val {
+	by, claim, asked := args[0], args[1], args[2]
+	c, known := by.(theCall)
+	want, isText := asked.(types.String)
+	switch {
+	case !known:
+		return by
+	case !isText:
+		return types.MaybeNoSuchOverloadErr(asked)
+	case types.IsUnknown(claim):
+		return claim
+	case types.IsError(claim):
+		if c.wants(string(want), false) {
+			return types.True
+		}
+		return claim
+	}
+	has := scopeHas(claim, want)
+	if b, ok := has.(types.Bool); ok && c.wants(string(want), bool(b)) {
+		return types.True
+	}
+	return has
+}
+
 // scopeHas reports whether a scope claim has one scope: a text of scopes with spaces between them (RFC 6749 section 3.3),
 // or a list of scopes. Scopes are compared byte for byte.
-func scopeHas(claim, asked ref.Val) ref.Val {
-	want, ok := asked.(types.String)
-	if !ok {
-		return types.MaybeNoSuchOverloadErr(asked)
-	}
+func scopeHas(claim ref.Val, want types.String) ref.Val {
 	switch has := claim.(type) {
 	case types.String:
 		return types.Bool(hasWord(string(has), string(want)))

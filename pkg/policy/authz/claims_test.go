@@ -250,7 +250,7 @@ func TestClaimProblems(t *testing.T) {
 		`jwt.scope.contains("")`:                  `1:20: a scope is one word, got ""; string(jwt.scope).contains() looks for a piece of the text`,
 		`true && jwt.scope.contains("a b")`:       `1:28: a scope is one word, got "a b"; string(jwt.scope).contains() looks for a piece of the text`,
 		`"a b" in jwt.scope`:                      `1:1: a scope is one word, got "a b"; string(jwt.scope).contains() looks for a piece of the text`,
-		`jwt.scope.contains(5)`:                   `1:19: found no matching overload for 'jwt.scope.contains' applied to '(dyn, int)'`,
+		`jwt.scope.contains(5)`:                   `1:19: found no matching overload for 'jwt.scope.contains' applied to '(waymark.call, dyn, int)'`,
 		`jwt.scope.contains()`:                    `1:19: found no matching overload for 'jwt.scope.contains' applied to '()'`,
 		`jwt.scope.permits("a")`:                  `1:18: undeclared reference to 'permits'`,
 		`authorized()`:                            `1:11: found no matching overload for 'authorized' applied to '()'`,

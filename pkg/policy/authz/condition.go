@@ -151,7 +151,15 @@ func (k *compiler) compileKey(field string, w *v1alpha1.Condition) condition {
 		return &header{textproto.CanonicalMIMEHeaderKey(name), values, notValues}
 	}
 	if claim := k.claim(field+".key", w.Key); claim != nil {
-		return &claimed{claim, values, notValues}
+		c := &claimed{read: claim, values: values, notValues: notValues}
+		if w.Key == "request.auth.claims[scope]" {
+			for _, v := range w.Values {
+				if !strings.Contains(v, "*") {
+					c.scopes = append(c.scopes, v)
+				}
+			}
+		}
+		return c
 	}
 	a, ok := attributes(w.Key)
 	if !ok {

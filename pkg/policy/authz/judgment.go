@@ -31,6 +31,7 @@ type judgment struct {
 	twin    string // JSON pointer of an argument that is there in two spellings, as the rule at hand found
 	notes   []policy.Note
 	quiet   bool // no notes: entries of a list would repeat them
+	step    stepUp
 
 	name    string // the principal without its scheme
 	lookup  []found
@@ -57,7 +58,7 @@ func newJudgment(ctx context.Context, c *call.Call) *judgment {
 func (j *judgment) release() {
 	clear(j.lookup)
 	j.facts.forget()
-	*j = judgment{lookup: j.lookup[:0], facts: facts{language: j.facts.language, boxed: j.facts.boxed}}
+	*j = judgment{lookup: j.lookup[:0], step: stepUp{needed: j.step.needed[:0]}, facts: facts{language: j.facts.language, boxed: j.facts.boxed}}
 	judgments.Put(j)
 }
 

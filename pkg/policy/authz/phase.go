@@ -17,6 +17,7 @@ type phase struct {
 	entries  []entry
 	byTool   map[string][]int // positions in entries
 	rest     []int
+	askable  []string // scopes that a caller may be told it needs
 }
 
 func newPhase(policies []*Policy) *phase {

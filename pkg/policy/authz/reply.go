@@ -9,7 +9,8 @@ import (
 )
 
 // InspectReply implements policy.ReplyStage: it cuts from a list what the caller could not use, whatever the arguments. It
-// asks the same rules in the same order as Inspect, so that what is shown is what may be called.
+// asks the same rules in the same order as Inspect, so that what is shown is what may be called, at once or with a token that
+// the caller is told how to get: a client that never sees a tool never asks for the scope it needs.
 func (s *Stage) InspectReply(ctx context.Context, c *call.Call, r *call.Reply) (policy.Verdict, error) {
 	if r.Items == nil {
 		return policy.Verdict{Action: policy.Pass}, nil
@@ -22,7 +23,8 @@ func (s *Stage) InspectReply(ctx context.Context, c *call.Call, r *call.Reply) (
 	body, cut := r.Without(func(it call.Item) bool {
 		shown.Method, shown.Target = useOf(it.Target.Kind), it.Target
 		j.facts.forget()
-		return s.judge(j).Action != policy.Pass
+		v := s.judge(j)
+		return v.Action != policy.Pass && v.Code != call.ScopeMissing
 	})
 	if cut > 0 {
 		return policy.Verdict{Action: policy.Rewrite, Body: body, Hidden: cut,

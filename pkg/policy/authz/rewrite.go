@@ -12,13 +12,17 @@ import (
 // The functions that speak of claims, by the names operators write. CEL would take the text before the last dot for the
 // receiver, and a claim has no type to hang a function on; so the calls are rewritten before they are checked.
 const (
-	scopeContains  = "jwt.scope.contains"                // (jwt.scope, scope)
+	scopeContains  = "jwt.scope.contains"                // (askerRoot, jwt.scope, scope)
 	detailsPermits = "jwt.authorization_details.permits" // (callRoot, jwt.authorization_details, type)
 	authorized     = "authorized"                        // (callRoot, type)
 )
 
-// callRoot is the variable that hands the call itself to a function. No expression can spell it.
-const callRoot = "call@"
+// The variables that hand the call itself to a function. No expression can spell them. callRoot is there for calls of tools, and
+// open for lists; askerRoot is there for every call, because whoever has a scope has it always.
+const (
+	callRoot  = "call@"
+	askerRoot = "asker@"
+)
 
 // rewriting turns what operators write about claims into calls of our own functions.
 type rewriting struct {
@@ -43,25 +47,25 @@ func (r *rewriting) call(e ast.Expr) {
 	switch {
 	case c.IsMemberFunction() && name == "contains" && len(args) == 1 && isClaim(c.Target(), "scope"):
 		r.checkScope(args[0])
-		e.SetKindCase(r.NewCall(e.ID(), scopeContains, c.Target(), args[0]))
+		e.SetKindCase(r.NewCall(e.ID(), scopeContains, r.root(e, askerRoot), c.Target(), args[0]))
 	case name == operators.In && len(args) == 2 && isClaim(args[1], "scope"):
 		r.checkScope(args[0])
-		e.SetKindCase(r.NewCall(e.ID(), scopeContains, args[1], args[0]))
+		e.SetKindCase(r.NewCall(e.ID(), scopeContains, r.root(e, askerRoot), args[1], args[0]))
 	case c.IsMemberFunction() && name == "permits" && len(args) == 1 && isClaim(c.Target(), "authorization_details"):
-		e.SetKindCase(r.NewCall(e.ID(), detailsPermits, r.theCall(e), c.Target(), args[0]))
+		e.SetKindCase(r.NewCall(e.ID(), detailsPermits, r.root(e, callRoot), c.Target(), args[0]))
 	case !c.IsMemberFunction() && name == authorized && len(args) == 1:
-		e.SetKindCase(r.NewCall(e.ID(), authorized, r.theCall(e), args[0]))
+		e.SetKindCase(r.NewCall(e.ID(), authorized, r.root(e, callRoot), args[0]))
 	}
 }
 
-// theCall is an expression that reads the call, at the place of e.
-func (r *rewriting) theCall(e ast.Expr) ast.Expr {
+// root is an expression that reads the call, at the place of e.
+func (r *rewriting) root(e ast.Expr, name string) ast.Expr {
 	id := r.nextID
 	r.nextID++
 	if at, ok := r.info.GetOffsetRange(e.ID()); ok {
 		r.info.SetOffsetRange(id, at)
 	}
-	return r.NewIdent(id, callRoot)
+	return r.NewIdent(id, name)
 }
 
 // checkScope refuses what is in no scope: who writes it means a piece of the text.

@@ -18,8 +18,9 @@ type Stage struct {
 
 var _ policy.ReplyStage = (*Stage)(nil)
 
-// New returns a stage of the policies attached to one service.
-func New(policies []*Policy) *Stage {
+// New returns a stage of the policies attached to one service. A call that is not allowed only because its token lacks scopes which
+// are askable is refused with scope_missing and those scopes; without any, it is refused like every other.
+func New(policies []*Policy, askable ...string) *Stage {
 	by := make(map[v1alpha1.Action][]*Policy)
 	s := &Stage{}
 	for _, p := range policies {
@@ -31,6 +32,7 @@ func New(policies []*Policy) *Stage {
 		s.uris = s.uris || p.uris
 	}
 	s.deny, s.approve, s.allow = newPhase(by[v1alpha1.Deny]), newPhase(by[v1alpha1.RequireApproval]), newPhase(by[v1alpha1.Allow])
+	s.allow.askable = askable
 	return s
 }
 
@@ -140,6 +142,9 @@ func (p *phase) permit(j *judgment) policy.Verdict {
 		if j.twin != "" {
 			twin = j.twin
 		}
+	}
+	if v := p.stepUp(j); v.Action == policy.Deny {
+		return v
 	}
 	return p.refusal(j, twin)
 }

@@ -45,6 +45,7 @@ func variables() []variable {
 		{"request.host", cel.StringType, layer7, "", func(j *judgment) ref.Val { return text(j.c.HTTP.Host) }},
 		{"request.headers", texts, layer7, "", func(j *judgment) ref.Val { return &lookup{keys: headers(j.c.HTTP.Header)} }},
 		{"jwt", claims, layer7, "", readClaims},
+		{askerRoot, callType, layer7, "", func(j *judgment) ref.Val { return theCall{j} }},
 		{"chain.user", cel.StringType, layer7, "", readUser},
 		{"chain.actors", textsType, layer7, "", readActors},
 		{"chain.depth", cel.IntType, layer7, "", readDepth},
