@@ -93,12 +93,12 @@ func (c *compiler) introspection(i *v1alpha1.Introspection) *oauth.Introspector 
 }
 
 // external is the stage that asks a service which speaks ext_authz.
-func (c *compiler) external(x *v1alpha1.ExternalAuthorization) policy.Stage {
+func (c *compiler) external(x *v1alpha1.ExternalAuthorization, when extauthz.Selector) policy.Stage {
 	const field = "spec.externalAuthorization"
 	host, port := c.backend(field+".backendRef", x.BackendRef)
 	at := net.JoinHostPort(host, strconv.Itoa(int(port)))
 	o := extauthz.Options{
-		Policy: c.namespace + "/" + c.name, Timeout: c.duration(field+".timeout", x.Timeout, time.Second, 10*time.Millisecond, time.Minute),
+		Policy: c.namespace + "/" + c.name, When: when, Timeout: c.duration(field+".timeout", x.Timeout, time.Second, 10*time.Millisecond, time.Minute),
 		Arguments: c.oneOf(field+".arguments", x.Arguments, "None", "Digest", "Full"),
 	}
 	for i, h := range x.Headers {

@@ -29,6 +29,12 @@ func (r *Cluster) protect(c *config.Cluster) {
 		spec, err := json.Marshal(&o.Object.Spec, json.Deterministic(true))
 		r.guard(compileExchange(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
 	}
+	for _, h := range r.policies { // whose problem it has already said, and whose content is in its own line
+		o := h.source.Object
+		if p := compileCustom(o, h.compiled, &r.deps, refs); p != nil {
+			r.guard(p, "", h.source.Blind, nil, nil)
+		}
+	}
 	r.problems = append(r.problems, r.protects.sentences()...)
 }
 

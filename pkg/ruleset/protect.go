@@ -10,6 +10,7 @@ import (
 	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/policy"
 	"waymark.dev/waypoint/pkg/policy/authn"
+	"waymark.dev/waypoint/pkg/policy/authz"
 	"waymark.dev/waypoint/pkg/policy/exchange"
 )
 
@@ -21,7 +22,7 @@ type protection struct {
 
 	authn    *authn.Policy     // of an AgentAuthentication
 	requests *requests         // of a RequestAuthentication
-	external policy.Stage      // of an AgentAuthentication with externalAuthorization
+	external policy.Stage      // of an AgentAuthentication with externalAuthorization, or of a policy with CUSTOM
 	exchange *exchange.Options // of a TokenExchange
 }
 
@@ -38,13 +39,13 @@ func (p *protection) problem() string {
 // protections are all of them, in the order of their objects.
 type protections []*protection
 
-// compileAuthentication, compileRequests and compileExchange compile one object each.
+// compileAuthentication, compileRequests, compileExchange and compileCustom compile one object each.
 func compileAuthentication(o *v1alpha1.AgentAuthentication, d *Deps, refs *References) *protection {
 	c := &compiler{namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
 	p := &protection{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
 	p.authn = c.authentication(o)
 	if o.Spec.ExternalAuthorization != nil {
-		p.external = c.external(o.Spec.ExternalAuthorization)
+		p.external = c.external(o.Spec.ExternalAuthorization, nil)
 	}
 	if len(o.Spec.Issuers) == 0 && o.Spec.Introspection == nil {
 		p.authn = nil // the external service alone decides, and there is no token
@@ -76,6 +77,19 @@ func compileExchange(o *v1alpha1.TokenExchange, d *Deps, refs *References) *prot
 	if o.Spec.Exchange != nil {
 		p.exchange = c.exchange(o)
 	}
+	p.problems = c.problems
+	return p
+}
+
+// compileCustom compiles what a policy with CUSTOM asks; its rules are compiled already. It is nil for every other policy, and for
+// one that is only noted.
+func compileCustom(o *v1alpha1.AgentAuthorizationPolicy, rules *authz.Policy, d *Deps, refs *References) *protection {
+	if o.Spec.ExternalAuthorization == nil || rules == nil || rules.DryRun() {
+		return nil
+	}
+	c := &compiler{namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
+	p := &protection{kind: v1alpha1.KindAgentAuthorizationPolicy, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
+	p.external = c.external(o.Spec.ExternalAuthorization, rules.Concerns)
 	p.problems = c.problems
 	return p
 }

@@ -92,7 +92,11 @@ func Build(c *config.Config, d Deps) (*Ruleset, error) {
 // Check says what is wrong with a configuration beyond what config.Load sees. Nobody is asked anything.
 func Check(c *config.Config) config.Problems {
 	d := Deps{TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: &Authorities{}}
-	return problemsOf(c, protect(c, &d))
+	rules := make(map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy)
+	for _, p := range c.Policies {
+		rules[p], _ = authz.Compile(p, d.TrustDomains...) // config.Load has said what is wrong with those
+	}
+	return problemsOf(c, protect(c, rules, &d))
 }
 
 // Generation names the configuration this Ruleset was built from.
@@ -133,7 +137,7 @@ func (b *builder) compile() error {
 		b.compiled[p] = compiled
 	}
 	b.deps.Authorities.begin()
-	b.protects = protect(b.config, &b.deps)
+	b.protects = protect(b.config, b.compiled, &b.deps)
 	if problems := problemsOf(b.config, b.protects); len(problems) > 0 {
 		return problems
 	}
@@ -141,7 +145,7 @@ func (b *builder) compile() error {
 }
 
 // protect compiles what comes before and after the rules.
-func protect(c *config.Config, d *Deps) protections {
+func protect(c *config.Config, rules map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy, d *Deps) protections {
 	refs := referencesOf(c)
 	var all protections
 	for _, o := range c.Authentications {
@@ -152,6 +156,11 @@ func protect(c *config.Config, d *Deps) protections {
 	}
 	for _, o := range c.Exchanges {
 		all = append(all, compileExchange(o, d, refs))
+	}
+	for _, o := range c.Policies {
+		if p := compileCustom(o, rules[o], d, refs); p != nil {
+			all = append(all, p)
+		}
 	}
 	return all
 }

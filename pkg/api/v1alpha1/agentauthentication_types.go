@@ -296,7 +296,8 @@ type ResourceMetadata struct {
 	// +kubebuilder:validation:MaxItems=16
 	AuthorizationServers []HTTPSURL `json:"authorizationServers"`
 
-	// The scopes that clients may ask for: at most 64.
+	// The scopes that clients may ask for: at most 64. A call that is refused only for want of one of them gets a 403 that says so,
+	// and lists show what it would permit.
 	//
 	// +optional
 	// +listType=set

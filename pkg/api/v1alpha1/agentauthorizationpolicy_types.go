@@ -4,7 +4,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Action is what a policy does with a call that one of its rules matches.
 //
-// +kubebuilder:validation:Enum=ALLOW;DENY;AUDIT;REQUIRE_APPROVAL
+// +kubebuilder:validation:Enum=ALLOW;DENY;AUDIT;REQUIRE_APPROVAL;CUSTOM
 type Action string
 
 const (
@@ -17,6 +17,9 @@ const (
 	// RequireApproval lets the call pass only after a person approved it. There are no approvals yet: every call that
 	// matches is refused with approval_required.
 	RequireApproval Action = "REQUIRE_APPROVAL"
+	// Custom asks an external authorization service about the call, before any other rule. What it lets pass is judged by the
+	// other policies as usual.
+	Custom Action = "CUSTOM"
 )
 
 // Protocol is what a connection speaks, as the waypoint decoded it.
@@ -72,6 +75,8 @@ type AgentAuthorizationPolicyList struct {
 }
 
 // AgentAuthorizationPolicySpec is what a policy applies to, what it does and when.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.externalAuthorization) == (has(self.action) && self.action == 'CUSTOM')",message="externalAuthorization belongs to the action CUSTOM, which needs it",fieldPath=".externalAuthorization"
 type AgentAuthorizationPolicySpec struct {
 	// What the policy is attached to, in its own namespace: a Service, a ServiceEntry, or a Gateway of class
 	// waymark-waypoint. Without any, it applies to every service behind the waypoints of its namespace and, in the root
@@ -83,8 +88,8 @@ type AgentAuthorizationPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	TargetRefs []TargetRef `json:"targetRefs,omitempty"`
 
-	// What to do with a call that a rule matches: ALLOW, DENY, AUDIT (only a note in the audit record) or REQUIRE_APPROVAL.
-	// Default ALLOW.
+	// What to do with a call that a rule matches: ALLOW, DENY, AUDIT (only a note in the audit record), REQUIRE_APPROVAL, or
+	// CUSTOM, which asks the service in externalAuthorization. Default ALLOW.
 	//
 	// +optional
 	// +kubebuilder:default=ALLOW
@@ -97,6 +102,11 @@ type AgentAuthorizationPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=512
 	Rules []Rule `json:"rules,omitempty"`
+
+	// With CUSTOM: the service that is asked about calls which a rule matches. No answer is a refusal.
+	//
+	// +optional
+	ExternalAuthorization *ExternalAuthorization `json:"externalAuthorization,omitempty"`
 }
 
 // Rule matches a call if any entry of from, any entry of to and every entry of when do. A part that is left out matches
@@ -216,6 +226,51 @@ type Source struct {
 	// +kubebuilder:validation:items:MaxLength=320
 	// +kubebuilder:validation:items:Pattern=`^[^*/]+(/[^*/]+)?$`
 	NotServiceAccounts []string `json:"notServiceAccounts,omitempty"`
+
+	// Who the token speaks of, as issuer/subject: https://idp.example.com/alice. A call without a verified token matches none.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
+	RequestPrincipals []string `json:"requestPrincipals,omitempty"`
+
+	// As requestPrincipals, but none of these may match. A call without a verified token has none, and matches.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
+	NotRequestPrincipals []string `json:"notRequestPrincipals,omitempty"`
+
+	// Those that act for the user, in any place of the token's delegation chain: the sub of one of its act claims. A call without a
+	// chain matches none.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
+	Actors []string `json:"actors,omitempty"`
+
+	// As actors, but none of these may match, in any place of the chain. A call without a chain has none, and matches.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|\*?[^*]+|[^*]+\*)$`
+	NotActors []string `json:"notActors,omitempty"`
 
 	// Addresses or CIDR blocks of the caller's TCP peer address: the client pod's.
 	//
@@ -482,13 +537,14 @@ type Argument struct {
 type Condition struct {
 	// An attribute of the call: request.headers[name], source.ip, source.namespace, source.serviceAccount,
 	// source.principal, source.trustDomain, destination.port, request.auth.principal, request.auth.audiences,
-	// request.auth.presenter, request.auth.claims[name], also nested, mcp.methodName, mcp.tool.name, mcp.resource.uri or
+	// request.auth.presenter, request.auth.claims[name], also nested, request.auth.authorizationDetails (the types of the
+	// token's authorization details that cover the call, RFC 9396), mcp.methodName, mcp.tool.name, mcp.resource.uri or
 	// mcp.prompt.name. A key that is not in this list is refused.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^(request\.headers\[[A-Za-z0-9!#$%&'*+.^_|~-]+\]|request\.auth\.(principal|audiences|presenter|claims(\[[^\[\]]+\])+)|source\.(ip|namespace|serviceAccount|principal|trustDomain)|destination\.port|mcp\.(methodName|tool\.name|resource\.uri|prompt\.name))$`
+	// +kubebuilder:validation:Pattern=`^(request\.headers\[[A-Za-z0-9!#$%&'*+.^_|~-]+\]|request\.auth\.(principal|audiences|presenter|authorizationDetails|claims(\[[^\[\]]+\])+)|source\.(ip|namespace|serviceAccount|principal|trustDomain)|destination\.port|mcp\.(methodName|tool\.name|resource\.uri|prompt\.name))$`
 	Key string `json:"key,omitempty"`
 
 	// The attribute is one of these. CIDR blocks for source.ip, otherwise exact, "prefix*", "*suffix" or "*".

@@ -51,6 +51,9 @@ type compiler struct {
 func Compile(p *v1alpha1.AgentAuthorizationPolicy, trustDomains ...identity.TrustDomain) (*Policy, []Problem) {
 	k := &compiler{namespace: p.Namespace, trustDomains: trustDomains}
 	out := &Policy{name: p.Namespace + "/" + p.Name, action: k.action(p.Spec.Action), dryRun: k.dryRun(p.Annotations)}
+	if external := p.Spec.ExternalAuthorization != nil; external != (out.action == v1alpha1.Custom) {
+		k.add("spec.externalAuthorization", "belongs to the action CUSTOM, which needs it")
+	}
 	k.targetRefs(p.Spec.TargetRefs)
 	k.count("spec.rules", false, len(p.Spec.Rules), maxRules) // no rules is a rule too
 	for i := range p.Spec.Rules {
@@ -67,10 +70,10 @@ func (k *compiler) action(a v1alpha1.Action) v1alpha1.Action {
 	switch a {
 	case "":
 		return v1alpha1.Allow
-	case v1alpha1.Allow, v1alpha1.Deny, v1alpha1.Audit, v1alpha1.RequireApproval:
+	case v1alpha1.Allow, v1alpha1.Deny, v1alpha1.Audit, v1alpha1.RequireApproval, v1alpha1.Custom:
 		return a
 	}
-	k.add("spec.action", "must be ALLOW, DENY, AUDIT or REQUIRE_APPROVAL, got %q", a)
+	k.add("spec.action", "must be ALLOW, DENY, AUDIT, REQUIRE_APPROVAL or CUSTOM, got %q", a)
 	return v1alpha1.Deny
 }
 

@@ -15,13 +15,13 @@ func TestCompileProblems(t *testing.T) {
 	argument := func(s string) string { return operation("arguments: [{" + s + "}]") }
 	when := func(s string) string { return in("when: [{" + s + "}]") }
 	cel := func(s string) string { return when("cel: '" + strings.ReplaceAll(s, "'", "''") + "'") }
-	const keys = "; the keys are request.headers[name], request.auth.principal, request.auth.audiences, request.auth.presenter, request.auth.claims[name], source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
+	const keys = "; the keys are request.headers[name], request.auth.principal, request.auth.audiences, request.auth.presenter, request.auth.claims[name], request.auth.authorizationDetails, source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
 		"destination.port, mcp.methodName, mcp.tool.name, mcp.resource.uri, mcp.prompt.name"
 	for _, tt := range []struct {
 		name, spec string
 		want       []string
 	}{
-		{"action", `action: deny`, []string{`spec.action: must be ALLOW, DENY, AUDIT or REQUIRE_APPROVAL, got "deny"`}},
+		{"action", `action: deny`, []string{`spec.action: must be ALLOW, DENY, AUDIT, REQUIRE_APPROVAL or CUSTOM, got "deny"`}},
 		{"empty targetRefs", `targetRefs: []`, []string{"spec.targetRefs: must not be empty; leave the field out to attach to the whole namespace"}},
 		{"target kind", `targetRefs: [{kind: Pod, name: x}]`, []string{`spec.targetRefs[0].kind: must be Service, ServiceEntry or Gateway, got "Pod"`}},
 		{"target group", `targetRefs: [{kind: Gateway, name: x}]`, []string{`spec.targetRefs[0].group: must be "gateway.networking.k8s.io" for a Gateway, got ""`}},
@@ -111,7 +111,7 @@ func TestCompileProblems(t *testing.T) {
 			[]string{"spec.rules[0].when[0].cel: 1:1: costs at least 1566653, over the limit of 100000"}},
 
 		{"all at once", "action: NO\nrules:\n- from: [{source: {}}]\n  to: [{operation: {ports: [x]}}]\n- when: [{cel: '1'}]", []string{
-			`spec.action: must be ALLOW, DENY, AUDIT or REQUIRE_APPROVAL, got "NO"`,
+			`spec.action: must be ALLOW, DENY, AUDIT, REQUIRE_APPROVAL or CUSTOM, got "NO"`,
 			"spec.rules[0].from[0].source: must have at least one field; leave from out to match every caller",
 			`spec.rules[0].to[0].operation.ports[0]: must be a port from 1 to 65535, got "x"`,
 			"spec.rules[1].when[0].cel: 1:1: must yield a bool, not int",
@@ -148,7 +148,7 @@ func TestCompileDryRunAnnotation(t *testing.T) {
 
 func TestUnknownFieldsAreRefused(t *testing.T) {
 	for _, s := range []string{
-		`{spec: {rule: []}}`, `{spec: {rules: [{from: [{source: {actors: [a]}}]}]}}`, `{spec: {rules: [{to: [{operation: {tool: [a]}}]}]}}`,
+		`{spec: {rule: []}}`, `{spec: {rules: [{from: [{source: {actor: [a]}}]}]}}`, `{spec: {rules: [{to: [{operation: {tool: [a]}}]}]}}`,
 		`{spec: {rules: [{to: [{operation: {riskTiers: [a]}}]}]}}`, `{spec: {rules: [{to: [{operation: {arguments: [{pointer: /a, maximum: 1}]}}]}]}}`,
 		`{spec: {rules: [{to: [{operation: {arguments: [{pointer: /a, max: 0.5}]}}]}]}}`,
 	} {

@@ -50,7 +50,7 @@ func attributes(key string) (attribute, bool) {
 }
 
 const keyList = "request.headers[name], request.auth.principal, request.auth.audiences, request.auth.presenter, " +
-	"request.auth.claims[name], source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
+	"request.auth.claims[name], request.auth.authorizationDetails, source.ip, source.namespace, source.serviceAccount, source.principal, source.trustDomain, " +
 	"destination.port, mcp.methodName, mcp.tool.name, mcp.resource.uri, mcp.prompt.name"
 
 func readTarget(j *judgment) string { return j.c.Target.Name }
@@ -149,6 +149,9 @@ func (k *compiler) compileKey(field string, w *v1alpha1.Condition) condition {
 			k.add(field+".key", "must be request.headers[name] with the name of an HTTP header, got %q", w.Key)
 		}
 		return &header{textproto.CanonicalMIMEHeaderKey(name), values, notValues}
+	}
+	if w.Key == "request.auth.authorizationDetails" {
+		return &detailed{k.types(field+".values", w.Values), k.types(field+".notValues", w.NotValues)}
 	}
 	if claim := k.claim(field+".key", w.Key); claim != nil {
 		c := &claimed{read: claim, values: values, notValues: notValues}

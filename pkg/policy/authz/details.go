@@ -2,6 +2,8 @@ package authz
 
 import (
 	"encoding/json/jsontext"
+	"errors"
+	"strings"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -9,6 +11,8 @@ import (
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/identity/rights"
 )
+
+var errDetails = errors.New("the claim authorization_details is not readable")
 
 // details are the authorization details of the token (RFC 9396), read at most once per call.
 type details struct {
@@ -58,6 +62,59 @@ func permits(called, typ ref.Val) ref.Val {
 	return types.False
 }
 
+// detailed asks whether one of the token's authorization details covers the call, by its type.
+type detailed struct{ types, notTypes []string }
+
+func (d *detailed) match(j *judgment) (truth, error) {
+	switch {
+	case j.blind():
+		return j.unseen(), nil
+	case j.c.Protocol != call.MCP:
+		return no, nil
+	case j.mode == lifecycle:
+		return j.unsaid(), nil
+	case j.kind() != call.Tool:
+		return no, nil
+	}
+	has, err := j.covers(d.types)
+	if err != nil || d.notTypes == nil {
+		return has, err
+	}
+	hasNot, err := j.covers(d.notTypes)
+	if d.types == nil {
+		has = yes
+	}
+	return min(has, yes-hasNot), err
+}
+
+// covers returns whether a detail of any of these types covers the call; for an entry of a list that is open.
+func (j *judgment) covers(list []string) (truth, error) {
+	d := j.authorizationDetails()
+	if d.err != nil {
+		return j.undecided(), errDetails
+	}
+	t := no
+	for _, typ := range list {
+		switch {
+		case j.mode != showing && d.permit(typ, j.c):
+			return yes, nil
+		case j.mode == showing && d.of.Could(typ, j.c.Target.Name):
+			t = open
+		}
+	}
+	return t, nil
+}
+
+// types checks the types of authorization details, which are exact: a pattern would cover types that nobody has thought of.
+func (k *compiler) types(field string, values []string) []string {
+	return k.list(field, values, maxEntries, func(v string) string {
+		if v == "" || strings.Contains(v, "*") {
+			return "must be the exact type of an authorization detail"
+		}
+		return ""
+	})
+}
+
 // authorizationDetails reads the claim as it was signed; without it nothing is authorized.
 func (j *judgment) authorizationDetails() *details {
 	d := &j.details
@@ -71,7 +128,7 @@ func (j *judgment) authorizationDetails() *details {
 	}
 	var err error
 	if d.of, err = rights.ParseDetails(value); err != nil {
-		d.err = fault("the claim authorization_details is not readable") // the cause would repeat what is in it
+		d.err = fault(errDetails.Error()) // the cause would repeat what is in it
 	}
 	return d
 }

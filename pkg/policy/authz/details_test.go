@@ -2,10 +2,13 @@ package authz_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/policy"
+	"waymark.dev/waypoint/pkg/policy/authz"
 )
 
 func TestAuthorizationDetails(t *testing.T) {
@@ -78,5 +81,59 @@ func TestListsUnderAuthorizationDetails(t *testing.T) {
 		if got := fmt.Sprint(shown(t, stage(t, tt.spec), c, list(call.Tool, "pay", "read", "drop"))); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.spec, got, tt.want)
 		}
+	}
+}
+
+// The same question as a key of when.
+func TestWhenAuthorizationDetails(t *testing.T) {
+	token := `{"authorization_details":[{"type":"payment","tools":["pay"],"arguments":{"/amount":{"maximum":500}}},{"type":"report","tools":["read"]}]}`
+	claims := func(c *call.Call, claims string) *call.Call {
+		c.Claims = &identity.Claims{Raw: []byte(claims)}
+		return c
+	}
+	values := func(list string) string { return `{key: request.auth.authorizationDetails, values: [` + list + `]}` }
+	not := func(list string) string { return `{key: request.auth.authorizationDetails, notValues: [` + list + `]}` }
+	for _, tt := range []struct {
+		name, when  string
+		call        *call.Call
+		allow, deny bool // whether an ALLOW and a DENY rule match
+	}{
+		{"covered", values("payment"), claims(toolWith("pay", `{"amount":500}`), token), true, true},
+		{"covered by one of two", values("report, payment"), claims(toolWith("pay", `{"amount":500}`), token), true, true},
+		{"too much", values("payment"), claims(toolWith("pay", `{"amount":501}`), token), false, false},
+		{"too much, negated", not("payment"), claims(toolWith("pay", `{"amount":501}`), token), true, true},
+		{"covered, negated", not("payment"), claims(toolWith("pay", `{"amount":500}`), token), false, false},
+		{"both", `{key: request.auth.authorizationDetails, values: [payment], notValues: [report]}`, claims(toolWith("pay", `{"amount":500}`), token), true, true},
+		{"both, and the second one covers too", `{key: request.auth.authorizationDetails, values: [payment], notValues: [payment]}`, claims(toolWith("pay", `{"amount":500}`), token), false, false},
+		{"another type", values("report"), claims(toolWith("pay", `{"amount":1}`), token), false, false},
+		{"no token", values("payment"), toolWith("pay", `{"amount":1}`), false, false},
+		{"no token, negated", not("payment"), toolWith("pay", `{"amount":1}`), true, true},
+		{"unreadable", values("payment"), claims(toolWith("pay", `{"amount":1}`), `{"authorization_details":7}`), false, true},
+		{"unreadable, negated", not("payment"), claims(toolWith("pay", `{"amount":1}`), `{"authorization_details":7}`), false, true},
+		{"a resource", values("payment"), claims(resource("file:///x"), token), false, false},
+		{"a resource, negated", not("payment"), claims(resource("file:///x"), token), false, false},
+		{"plain HTTP", values("payment"), claims(web("POST", "/pay"), token), false, false},
+		{"handshake", values("payment"), claims(initialize(), token), true, false},
+		{"raw", values("payment"), raw(), false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := inspect(t, stage(t, `{rules: [{when: [`+tt.when+`]}]}`), tt.call).Action == policy.Pass; got != tt.allow {
+				t.Errorf("ALLOW matches: got %v, want %v", got, tt.allow)
+			}
+			if got := inspect(t, stage(t, `{action: DENY, rules: [{when: [`+tt.when+`]}]}`), tt.call).Action == policy.Deny; got != tt.deny {
+				t.Errorf("DENY matches: got %v, want %v", got, tt.deny)
+			}
+		})
+	}
+	l := lifecycle("tools/list", call.List)
+	l.Claims = &identity.Claims{Raw: []byte(token)}
+	for when, want := range map[string]string{values("payment"): "pay", values("report, payment"): "pay read", not("payment"): "pay read other"} {
+		if got := strings.Join(shown(t, stage(t, `{rules: [{when: [`+when+`]}]}`), l, list(call.Tool, "pay", "read", "other")), " "); got != want {
+			t.Errorf("%s shows %q, want %q", when, got, want)
+		}
+	}
+	_, problems := authz.Compile(spec(t, `{rules: [{when: [{key: request.auth.authorizationDetails, values: ["pay*"]}]}]}`))
+	if got := fmt.Sprint(problems); got != `[spec.rules[0].when[0].values[0]: must be the exact type of an authorization detail, got "pay*"]` {
+		t.Error(got)
 	}
 }

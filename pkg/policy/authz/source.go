@@ -20,6 +20,8 @@ type source struct {
 	namespaces, notNamespaces *patterns
 	accounts, notAccounts     []account
 	blocks, notBlocks         []netip.Prefix
+	requests, notRequests     *patterns // principals of the token
+	actors, notActors         *patterns
 }
 
 func (s *source) match(j *judgment) bool {
@@ -45,7 +47,37 @@ func (s *source) match(j *judgment) bool {
 			return false
 		}
 	}
-	return true
+	return s.matchToken(j)
+}
+
+// matchToken compares what the token says of the caller. On a raw connection nobody sees a token, see unseen.
+func (s *source) matchToken(j *judgment) bool {
+	if s.requests == nil && s.notRequests == nil && s.actors == nil && s.notActors == nil {
+		return true
+	}
+	if j.blind() {
+		return j.against
+	}
+	if s.requests != nil || s.notRequests != nil {
+		name := ""
+		if c := j.c.Claims; c != nil && c.Issuer != "" && c.Subject != "" {
+			name = c.Issuer + "/" + c.Subject
+		}
+		if !within(name, s.requests, s.notRequests) {
+			return false
+		}
+	}
+	if s.actors == nil && s.notActors == nil {
+		return true
+	}
+	found := s.actors == nil
+	for _, hop := range j.c.Chain[min(1, len(j.c.Chain)):] { // the first one is the user
+		if s.notActors != nil && s.notActors.match(hop.Subject) {
+			return false
+		}
+		found = found || s.actors.match(hop.Subject)
+	}
+	return found
 }
 
 // accountOf returns the zero account, which no policy can name, for an identity of another form.
@@ -82,12 +114,17 @@ func (k *compiler) compileSource(field string, s *v1alpha1.Source) source {
 		notAccounts:   k.accounts(field+".notServiceAccounts", s.NotServiceAccounts),
 		blocks:        k.blocks(field+".ipBlocks", s.IPBlocks),
 		notBlocks:     k.blocks(field+".notIpBlocks", s.NotIPBlocks),
+		requests:      k.strings(field+".requestPrincipals", s.RequestPrincipals),
+		notRequests:   k.strings(field+".notRequestPrincipals", s.NotRequestPrincipals),
+		actors:        k.strings(field+".actors", s.Actors),
+		notActors:     k.strings(field+".notActors", s.NotActors),
 	}
 }
 
 func sourceFields(s *v1alpha1.Source) bool {
 	return s.Principals != nil || s.NotPrincipals != nil || s.Namespaces != nil || s.NotNamespaces != nil ||
-		s.ServiceAccounts != nil || s.NotServiceAccounts != nil || s.IPBlocks != nil || s.NotIPBlocks != nil
+		s.ServiceAccounts != nil || s.NotServiceAccounts != nil || s.IPBlocks != nil || s.NotIPBlocks != nil ||
+		s.RequestPrincipals != nil || s.NotRequestPrincipals != nil || s.Actors != nil || s.NotActors != nil
 }
 
 // principals compiles SPIFFE identities, written with or without their scheme. A value in one of the mesh's trust domains,

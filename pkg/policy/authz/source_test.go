@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"waymark.dev/waypoint/pkg/call"
@@ -88,5 +89,51 @@ func TestTrustDomainAliases(t *testing.T) {
 		"spiffe://other.example/ns/bank/sa/teller": call.EntitlementDenied,
 	} {
 		t.Run(id, func(t *testing.T) { wantCode(t, inspect(t, s, by(identity.RequireID(id), tool("x"))), want) })
+	}
+}
+
+// What the token says of the caller; on a raw connection nobody sees a token, which counts against the caller (Istio drops such a
+// field from a DENY rule, and such a rule from an ALLOW policy).
+func TestFromToken(t *testing.T) {
+	ann := with(chained("ann", "butler", "coach"), func(c *call.Call) { c.Claims.Issuer, c.Claims.Subject = "https://idp.example", "ann" })
+	alone := with(chained("ann"), func(c *call.Call) { c.Claims.Issuer, c.Claims.Subject = "https://idp.example", "ann" })
+	nameless := claiming("x", `{}`)
+	for _, tt := range []struct {
+		source  string
+		yes, no []*call.Call
+	}{
+		{`requestPrincipals: ["https://idp.example/ann"]`, []*call.Call{ann, alone}, []*call.Call{tool("x"), nameless}},
+		{`requestPrincipals: ["https://idp.example/*"]`, []*call.Call{ann}, []*call.Call{tool("x"), nameless}},
+		{`requestPrincipals: ["*"]`, []*call.Call{ann}, []*call.Call{tool("x"), nameless}},
+		{`requestPrincipals: [ann]`, nil, []*call.Call{ann}},
+		{`notRequestPrincipals: ["*"]`, []*call.Call{tool("x"), nameless}, []*call.Call{ann}},
+		{`actors: [butler]`, []*call.Call{ann}, []*call.Call{alone, tool("x")}},
+		{`actors: ["co*", other]`, []*call.Call{ann}, []*call.Call{alone, tool("x")}},
+		{`actors: [ann]`, nil, []*call.Call{ann, alone}}, // who acts for nobody is no actor
+		{`actors: ["*"]`, []*call.Call{ann}, []*call.Call{alone, tool("x")}},
+		{`notActors: [coach]`, []*call.Call{alone, tool("x")}, []*call.Call{ann}},
+		{`notActors: ["*"]`, []*call.Call{alone, tool("x")}, []*call.Call{ann}},
+		{`notActors: [ann]`, []*call.Call{ann, alone}, nil},
+		{`{actors: [butler], notActors: [coach]}`, nil, []*call.Call{ann, alone}},
+		{`{actors: [butler], namespaces: [audit]}`, nil, []*call.Call{ann}},
+		{`{actors: [butler], requestPrincipals: ["https://idp.example/ann"]}`, []*call.Call{ann}, []*call.Call{alone}},
+	} {
+		t.Run(tt.source, func(t *testing.T) {
+			allow := stage(t, `{rules: [{from: [{source: {`+trim(tt.source)+`}}]}]}`)
+			deny := stage(t, `{action: DENY, rules: [{from: [{source: {`+trim(tt.source)+`}}]}]}`)
+			for i, c := range append(append([]*call.Call{}, tt.yes...), tt.no...) {
+				matches := i < len(tt.yes)
+				if got := inspect(t, allow, c).Action == policy.Pass; got != matches {
+					t.Errorf("ALLOW matches %v: got %v, want %v", c.Chain, got, matches)
+				}
+				if got := inspect(t, deny, c).Action == policy.Deny; got != matches {
+					t.Errorf("DENY matches %v: got %v, want %v", c.Chain, got, matches)
+				}
+			}
+			wantCode(t, inspect(t, allow, raw()), call.EntitlementDenied)
+			if !strings.Contains(tt.source, "namespaces") {
+				wantCode(t, inspect(t, deny, raw()), call.EntitlementDenied)
+			}
+		})
 	}
 }

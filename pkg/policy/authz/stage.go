@@ -21,7 +21,7 @@ var _ policy.ReplyStage = (*Stage)(nil)
 // New returns a stage of the policies attached to one service. A call that is not allowed only because its token lacks scopes which
 // are askable is refused with scope_missing and those scopes; without any, it is refused like every other.
 func New(policies []*Policy, askable ...string) *Stage {
-	by := make(map[v1alpha1.Action][]*Policy)
+	by := make(map[v1alpha1.Action][]*Policy) // those with CUSTOM are asked for what they concern by another stage
 	s := &Stage{}
 	for _, p := range policies {
 		if p.dryRun || p.action == v1alpha1.Audit {
@@ -206,6 +206,8 @@ func noteText(p *Policy) string {
 		return "as a DENY policy it would refuse this call"
 	case v1alpha1.RequireApproval:
 		return "as a REQUIRE_APPROVAL policy it would hold this call"
+	case v1alpha1.Custom:
+		return "as a CUSTOM policy it would ask the external authorization service about this call"
 	}
 	return "an AUDIT rule matches"
 }

@@ -38,8 +38,12 @@ type Options struct {
 	Timeout   time.Duration            // of one question, 10ms to 60s; 0 is 1s
 	Arguments string                   // what the service is told of the arguments; "" is None
 	Headers   []string                 // of the request, which the service is told; at most 64
+	When      Selector                 // nil: it is asked about every call
 	FailOpen  bool                     // lets calls pass, with a note, while the service cannot be reached or is too slow
 }
+
+// Selector says which calls the service is asked about, and by which rule.
+type Selector func(ctx context.Context, c *call.Call) (rule string, ok bool)
 
 // Stage asks the service about every call. It is immutable and safe for concurrent use.
 type Stage struct {
@@ -90,17 +94,30 @@ func (s *Stage) Inspect(ctx context.Context, c *call.Call) (policy.Verdict, erro
 	if c.Direction == call.ToClient {
 		return policy.Verdict{Action: policy.Pass, Reason: "the server asks, which is not asked about"}, nil
 	}
+	rule := ""
+	if s.When != nil {
+		var asks bool
+		if rule, asks = s.When(ctx, c); !asks {
+			return policy.Verdict{Action: policy.Pass}, nil
+		}
+	}
+	v := s.ask(ctx, c)
+	v.Rule = rule
+	return v, nil
+}
+
+func (s *Stage) ask(ctx context.Context, c *call.Call) policy.Verdict {
 	question, err := s.question(c)
 	if err != nil {
-		return s.refusal(call.Malformed, err.Error()), nil
+		return s.refusal(call.Malformed, err.Error())
 	}
 	asked, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	answer, err := s.client.Check(asked, question, grpc.MaxCallRecvMsgSize(maxAnswer))
 	if err != nil {
-		return s.silence(ctx, err), nil
+		return s.silence(ctx, err)
 	}
-	return s.judge(c, answer), nil
+	return s.judge(c, answer)
 }
 
 // silence is the verdict while there is no answer. The peer's own words are in no record: they may repeat what it was told.

@@ -301,3 +301,21 @@ func encoded(t *testing.T, m proto.Message, more ...byte) []byte {
 	}
 	return append(b, more...)
 }
+
+func TestWhenTheServiceIsAsked(t *testing.T) {
+	questions := 0
+	s := asking(t, extauthz.Options{When: func(_ context.Context, c *call.Call) (string, bool) {
+		return "rules[3]", c.Target.Name == "transfer"
+	}}, func(context.Context, *auth.CheckRequest) (*auth.CheckResponse, error) {
+		questions++
+		return &auth.CheckResponse{Status: &rpc.Status{Code: int32(codes.PermissionDenied)}}, nil
+	})
+	if v := inspect(t, s, transfer()); v.Code != call.EntitlementDenied || v.Policy != "bank/opa" || v.Rule != "rules[3]" {
+		t.Errorf("got %+v, want a denial by rules[3]", v)
+	}
+	other := transfer()
+	other.Target.Name = "balance"
+	if v := inspect(t, s, other); v.Action != policy.Pass || questions != 1 {
+		t.Errorf("got %+v after %d questions, want a pass after 1", v, questions)
+	}
+}
