@@ -34,6 +34,11 @@ func (f *serveFlags) inCluster(o *app.Options) error {
 	if err != nil {
 		return fmt.Errorf("API server: %w", err)
 	}
+	tokens, err := kube.NewTokens(api, p.namespace, p.account)
+	if err != nil {
+		return fmt.Errorf("API server: %w", err)
+	}
+	o.Account = tokens.For
 	o.Cluster = &app.Cluster{
 		Kube: api, Namespace: p.namespace, Gateway: f.gateway, Domain: p.domain, PodIP: p.ip, Network: p.network,
 		Mesh: wds.ClientOptions{

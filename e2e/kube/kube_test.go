@@ -24,6 +24,8 @@ func TestKube(t *testing.T) {
 		{"a version that is served no more", notServed},
 		{"a kind that is deleted", kindDeleted},
 		{"forbidden", forbidden},
+		{"references", references},
+		{"a token of the account", accountToken},
 		{"away", away},
 		{"large", large},
 	} {

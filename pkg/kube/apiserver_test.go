@@ -134,8 +134,11 @@ func (s *apiserver) compact() {
 
 func (s *apiserver) serve(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/apis/"), "/api/")
-	if rest, ok := strings.CutPrefix(path, "gateway.networking.k8s.io/v1/namespaces/bank/"); ok {
-		path = "gateway.networking.k8s.io/v1/" + rest
+	of := selection{name: strings.TrimPrefix(r.FormValue("fieldSelector"), "metadata.name=")}
+	if version, rest, ok := strings.Cut(path, "/namespaces/"); ok {
+		var resource string
+		of.namespace, resource, _ = strings.Cut(rest, "/")
+		path = version + "/" + resource
 	}
 	plural := path[strings.LastIndex(path, "/")+1:]
 	verb := "list"
@@ -159,10 +162,18 @@ func (s *apiserver) serve(w http.ResponseWriter, r *http.Request) {
 	case refused:
 		fail(w, 403, "Forbidden", fmt.Sprintf("%s is forbidden: User \"w\" cannot %s resource %q", plural, verb, plural))
 	case verb == "list":
-		s.list(w, r, path)
+		s.list(w, r, path, of)
 	default:
-		s.watch(w, r, path)
+		s.watch(w, r, path, of)
 	}
+}
+
+// selection is which objects of a resource somebody asks for; an empty part is any.
+type selection struct{ namespace, name string }
+
+func (s selection) has(o object) bool {
+	m := o["metadata"].(object)
+	return (s.namespace == "" || s.namespace == m["namespace"]) && (s.name == "" || s.name == m["name"])
 }
 
 func fail(w http.ResponseWriter, code int, reason, message string) {
@@ -171,10 +182,10 @@ func fail(w http.ResponseWriter, code int, reason, message string) {
 	json.MarshalWrite(w, object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
 }
 
-func (s *apiserver) list(w http.ResponseWriter, r *http.Request, path string) {
+func (s *apiserver) list(w http.ResponseWriter, r *http.Request, path string, of selection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := slices.Sorted(maps.Keys(s.objects[path]))
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(s.objects[path])), func(n string) bool { return !of.has(s.objects[path][n]) })
 	from, _ := strconv.Atoi(r.FormValue("continue"))
 	limit, _ := strconv.Atoi(r.FormValue("limit"))
 	until := len(names)
@@ -191,7 +202,7 @@ func (s *apiserver) list(w http.ResponseWriter, r *http.Request, path string) {
 	json.MarshalWrite(w, object{"kind": "List", "apiVersion": "v1", "metadata": meta, "items": items})
 }
 
-func (s *apiserver) watch(w http.ResponseWriter, r *http.Request, path string) {
+func (s *apiserver) watch(w http.ResponseWriter, r *http.Request, path string, of selection) {
 	at, _ := strconv.Atoi(r.FormValue("resourceVersion"))
 	s.mu.Lock()
 	expired := at < s.floor
@@ -207,7 +218,7 @@ func (s *apiserver) watch(w http.ResponseWriter, r *http.Request, path string) {
 		s.mu.Lock()
 		var due []event
 		for _, e := range s.history {
-			if e.revision > at && e.resource == path {
+			if e.revision > at && e.resource == path && of.has(e.object) {
 				due = append(due, e)
 			}
 		}

@@ -17,6 +17,7 @@ func keepAuthentication(_ *reader, u *unstructured.Unstructured) any {
 	if a.Problem = decode(u.Object["spec"], "spec", &a.Object.Spec); a.Problem == "" {
 		a.Problem = strangeTarget(a.Object.Spec.TargetRefs)
 		a.Blind = a.Problem != ""
+		a.Refs = references(u.GetNamespace(), a.Object.Spec)
 		return a
 	}
 	a.Object.Spec = v1alpha1.AgentAuthenticationSpec{}
@@ -33,6 +34,7 @@ func keepExchange(_ *reader, u *unstructured.Unstructured) any {
 	if x.Problem = decode(u.Object["spec"], "spec", &x.Object.Spec); x.Problem == "" {
 		x.Problem = strangeTarget(x.Object.Spec.TargetRefs)
 		x.Blind = x.Problem != ""
+		x.Refs = references(u.GetNamespace(), x.Object.Spec)
 		return x
 	}
 	x.Object.Spec = v1alpha1.TokenExchangeSpec{}

@@ -16,5 +16,6 @@
 // read is never left out: it is handed over as one that restricts and cannot be carried out, so that what it targets is
 // refused.
 //
-// It writes nothing to the API server, and it reads no Secret.
+// It writes nothing to the API server. Of ConfigMaps and Secrets it reads those that a policy names, each by a list and a watch of its
+// own, so that a role can name them; a picture waits for them a moment, and says of one that cannot be read why.
 package kube

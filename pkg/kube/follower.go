@@ -42,6 +42,7 @@ type follower struct {
 	watched   bool        // once
 	installed bool        // once
 	err       error       // of the last attempt
+	forgotten bool        // nobody wants to know any more
 	revision  string
 	served    string // the version of the API that was listed
 }
@@ -97,15 +98,15 @@ func (f *follower) run(ctx context.Context) {
 
 func (f *follower) resource() dynamic.ResourceInterface {
 	all := f.source.api.Resource(f.kind.in(f.kind.versions[f.version]))
-	if f.kind.own {
-		return all.Namespace(f.source.opt.Namespace)
+	if f.kind.only != nil {
+		return all.Namespace(f.kind.only.namespace)
 	}
 	return all
 }
 
 func (f *follower) narrow(o *metav1.ListOptions) {
-	if f.kind.own {
-		o.FieldSelector = "metadata.name=" + f.source.opt.Gateway
+	if f.kind.only != nil {
+		o.FieldSelector = "metadata.name=" + f.kind.only.name // so that a role can permit this one object alone
 	}
 }
 
@@ -210,8 +211,14 @@ func (f *follower) failed(err error) {
 		err = fmt.Errorf("list and watch on %s are needed: %w", f.kind.title(), err)
 	}
 	before := f.err
+	if f.forgotten {
+		return
+	}
 	if f.err = err; before == nil {
 		s.failing++
+		if f.kind.only != nil {
+			s.note() // who waits for it waits no longer
+		}
 	}
 	switch {
 	case definite(err):

@@ -28,7 +28,7 @@ type kind struct {
 	name, group, resource string
 
 	versions []string // the first one that the API server has is taken
-	own      bool     // only the Gateway of this waypoint, not all objects of the kind
+	only     *key     // one object of the kind; nil is all of them
 	aside    bool     // what is kept is not handed over: it only shows in the status
 
 	// keep makes of an object what is kept of it, nil if nothing is. It must not hold on to the object.
@@ -48,7 +48,8 @@ func (k *kind) title() string {
 type reader struct{ namespace, gateway, domain string }
 
 // kinds is everything that is watched. A new kind is a new line here, and in manifests/clusterrole.yaml.
-func kinds() []*kind {
+// own is the Gateway of this waypoint.
+func kinds(own *key) []*kind {
 	ours := []string{v1alpha1.Version}
 	stable, beta := []string{"v1", "v1beta1"}, []string{"v1", "v1beta1", "v1alpha3"}
 	return []*kind{
@@ -68,7 +69,8 @@ func kinds() []*kind {
 		{name: "DestinationRule", group: groupNetworking, resource: "destinationrules", versions: beta, aside: true, keep: nothing},
 		{name: kindServiceEntry, group: groupNetworking, resource: "serviceentries", versions: beta, keep: keepServiceEntry},
 
-		{name: kindGateway, group: groupGateway, resource: "gateways", versions: stable, own: true, keep: keepGateway},
+		{name: kindGateway, group: groupGateway, resource: "gateways", versions: stable, only: own, keep: keepGateway},
+		{name: "ReferenceGrant", group: groupGateway, resource: "referencegrants", versions: stable, keep: keepGrant},
 		{name: "HTTPRoute", group: groupGateway, resource: "httproutes", versions: stable, aside: true, keep: keepRoute},
 		{name: "GRPCRoute", group: groupGateway, resource: "grpcroutes", versions: []string{"v1", "v1alpha2"}, aside: true, keep: keepRoute},
 		{name: "TCPRoute", group: groupGateway, resource: "tcproutes", versions: []string{"v1", "v1alpha2"}, aside: true, keep: keepRoute},

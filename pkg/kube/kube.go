@@ -51,6 +51,8 @@ type Source struct {
 	followers []*follower
 	changed   chan struct{} // something that is handed over has changed; holds one
 
+	data map[config.DataRef]*data // what objects refer to; mu guards it, and only deliver changes it
+
 	mu       sync.Mutex // also guards what the followers hold
 	version  uint64     // of the picture made last
 	failing  int        // followers whose last attempt failed
@@ -85,8 +87,8 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	s := &Source{opt: o, log: o.Log, http: client, api: api, changed: make(chan struct{}, 1)}
-	for _, k := range kinds() {
+	s := &Source{opt: o, log: o.Log, http: client, api: api, changed: make(chan struct{}, 1), data: map[config.DataRef]*data{}}
+	for _, k := range kinds(&key{o.Namespace, o.Gateway}) {
 		s.followers = append(s.followers, newFollower(s, k))
 	}
 	return s, nil
@@ -105,13 +107,13 @@ func (s *Source) Run(ctx context.Context) error {
 	for _, f := range s.followers {
 		all.Go(func() { f.run(ctx) })
 	}
-	s.deliver(ctx)
+	s.deliver(ctx, &all)
 	all.Wait()
 	return nil
 }
 
-// deliver hands over a picture after each change.
-func (s *Source) deliver(ctx context.Context) {
+// deliver hands over a picture after each change, once it knows of everything that it refers to whether it can be read.
+func (s *Source) deliver(ctx context.Context, running *sync.WaitGroup) {
 	var again <-chan time.Time // when the picture changes by itself
 	for {
 		select {
@@ -123,7 +125,10 @@ func (s *Source) deliver(ctx context.Context) {
 		if !s.settle(ctx) {
 			return
 		}
-		c, until := s.picture(time.Now())
+		c, refs, until := s.picture(time.Now())
+		if refs != nil {
+			s.want(ctx, running, refs)
+		}
 		if again = nil; !until.IsZero() {
 			again = time.After(time.Until(until))
 		}

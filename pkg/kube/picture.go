@@ -10,17 +10,16 @@ import (
 	"waymark.dev/waypoint/pkg/mesh"
 )
 
-// picture puts together what is handed over; nil before every kind was read once. until is when a restriction ends by
-// itself; zero if none does.
-func (s *Source) picture(now time.Time) (c *config.Cluster, until time.Time) {
+// picture puts together what is handed over; nil before every kind was read once, and while it waits for what it refers to, which
+// is in refs. until is when to look again without a change: when a restriction ends by itself, or the waiting; zero if never.
+func (s *Source) picture(now time.Time) (c *config.Cluster, refs map[config.DataRef]bool, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.followers {
 		if !f.listed {
-			return nil, time.Time{}
+			return nil, nil, time.Time{}
 		}
 	}
-	s.version++
 	p := pictured{now: now, declarations: map[mesh.Host]*declaration{}, Cluster: config.Cluster{
 		Gateway: config.ClusterGateway{Namespace: s.opt.Namespace, Name: s.opt.Gateway},
 	}}
@@ -33,8 +32,13 @@ func (s *Source) picture(now time.Time) (c *config.Cluster, until time.Time) {
 		}
 	}
 	p.finish()
+	refs = p.references()
+	if p.Data, until = s.known(refs, now); !until.IsZero() {
+		return nil, refs, until
+	}
+	s.version++
 	s.tellShadowed(p.shadows())
-	return &p.Cluster, p.until
+	return &p.Cluster, refs, p.until
 }
 
 // pictured is a picture that is being made.
@@ -55,6 +59,8 @@ func (p *pictured) add(kept any) {
 		p.Requests = append(p.Requests, *k)
 	case *config.Exchange:
 		p.Exchanges = append(p.Exchanges, *k)
+	case *config.ReferenceGrant:
+		p.Grants = append(p.Grants, k)
 	case *config.ClusterGateway:
 		p.Gateway = *k
 	case *declaration:
@@ -70,6 +76,22 @@ func (p *pictured) add(kept any) {
 			p.until = k.until
 		}
 	}
+}
+
+// references are the ConfigMaps and Secrets that objects need.
+func (p *pictured) references() map[config.DataRef]bool {
+	all := map[config.DataRef]bool{}
+	for i := range p.Authentications {
+		for _, ref := range p.Authentications[i].Refs {
+			all[ref] = true
+		}
+	}
+	for i := range p.Exchanges {
+		for _, ref := range p.Exchanges[i].Refs {
+			all[ref] = true
+		}
+	}
+	return all
 }
 
 // declare keeps one of the objects that declare a host.

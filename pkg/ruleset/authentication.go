@@ -164,7 +164,7 @@ func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verif
 func Subjects(c *config.Config, o *v1alpha1.AgentAuthentication, a *Authorities) (*jwks.Verifier, error) {
 	a.begin()
 	d := Deps{Authorities: a}
-	k := &compiler{namespace: o.Namespace, name: o.Name, refs: referencesOf(c), with: a, deps: &d}
+	k := &compiler{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: referencesOf(c), with: a, deps: &d}
 	if len(o.Spec.Issuers) == 0 {
 		k.add("spec.issuers", "must have at least one")
 	}

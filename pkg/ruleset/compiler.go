@@ -10,6 +10,7 @@ import (
 
 // compiler makes stages of one object, and collects what is wrong with it.
 type compiler struct {
+	kind            string // of ours; "" is one that refers to nothing
 	namespace, name string
 	refs            *References
 	with            *Authorities

@@ -14,7 +14,14 @@ import (
 // protect compiles what comes before and after the rules. It is compiled in every snapshot, because only what a snapshot asks
 // for is kept of its authorities; what was fetched from those stays. One with a mistake closes what it targets, see judging.
 func (r *Cluster) protect(c *config.Cluster) {
-	refs := &References{Host: clusterHost(c)}
+	refs := &References{
+		Host:      clusterHost(c),
+		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },
+		Secret:    func(namespace, name, key string) ([]byte, error) { return c.Entry("Secret", namespace, name, key) },
+	}
+	for ref, d := range c.Data { // not its content, which a short digest might give away
+		r.lines = append(r.lines, fmt.Sprintf("%s %s %q", ref, d.Version, d.Problem))
+	}
 	r.deps.Authorities.begin()
 	defer r.deps.Authorities.retain()
 	for _, o := range c.Authentications {
@@ -50,9 +57,9 @@ func (r *Cluster) guard(p *protection, problem string, blind bool, spec []byte, 
 }
 
 // clusterHost finds the host of a Service, or the first one of a ServiceEntry. A reference into another namespace needs a
-// ReferenceGrant there, and those are not read.
-func clusterHost(c *config.Cluster) func(string, v1alpha1.BackendRef) (string, error) {
-	return func(namespace string, ref v1alpha1.BackendRef) (string, error) {
+// ReferenceGrant there.
+func clusterHost(c *config.Cluster) func(string, string, v1alpha1.BackendRef) (string, error) {
+	return func(from, namespace string, ref v1alpha1.BackendRef) (string, error) {
 		kind, in := ref.Kind, ref.Namespace
 		if kind == "" {
 			kind = "Service"
@@ -60,8 +67,10 @@ func clusterHost(c *config.Cluster) func(string, v1alpha1.BackendRef) (string, e
 		if in == "" {
 			in = namespace
 		}
-		if in != namespace {
-			return "", fmt.Errorf("%s %s/%s: a reference into another namespace needs a ReferenceGrant there, which this version does not read", kind, in, ref.Name)
+		by, to := config.GrantFrom{Group: v1alpha1.Group, Kind: from, Namespace: namespace}, config.GrantTo{Group: ref.Group, Kind: kind, Name: ref.Name}
+		if in != namespace && !c.Permits(by, in, to) {
+			return "", fmt.Errorf("%s %s/%s: a reference into another namespace needs a ReferenceGrant there, from %s of group %s in namespace %s",
+				kind, in, ref.Name, from, v1alpha1.Group, namespace)
 		}
 		best := ""
 		for host, d := range c.Declared {

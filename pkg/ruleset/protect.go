@@ -41,8 +41,8 @@ type protections []*protection
 
 // compileAuthentication, compileRequests, compileExchange and compileCustom compile one object each.
 func compileAuthentication(o *v1alpha1.AgentAuthentication, d *Deps, refs *References) *protection {
-	c := &compiler{namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
-	p := &protection{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
+	c := &compiler{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
+	p := &protection{kind: c.kind, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
 	p.authn = c.authentication(o)
 	if o.Spec.ExternalAuthorization != nil {
 		p.external = c.external(o.Spec.ExternalAuthorization, nil)
@@ -69,8 +69,8 @@ func compileRequests(o *config.RequestAuthentication, d *Deps, refs *References)
 }
 
 func compileExchange(o *v1alpha1.TokenExchange, d *Deps, refs *References) *protection {
-	c := &compiler{namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
-	p := &protection{kind: v1alpha1.KindTokenExchange, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
+	c := &compiler{kind: v1alpha1.KindTokenExchange, namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
+	p := &protection{kind: c.kind, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
 	if (o.Spec.Exchange == nil) == (o.Spec.Grants == nil) {
 		c.add("spec", "must have exactly one of exchange and grants")
 	}
@@ -87,8 +87,8 @@ func compileCustom(o *v1alpha1.AgentAuthorizationPolicy, rules *authz.Policy, d 
 	if o.Spec.ExternalAuthorization == nil || rules == nil || rules.DryRun() {
 		return nil
 	}
-	c := &compiler{namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
-	p := &protection{kind: v1alpha1.KindAgentAuthorizationPolicy, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
+	c := &compiler{kind: v1alpha1.KindAgentAuthorizationPolicy, namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
+	p := &protection{kind: c.kind, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
 	p.external = c.external(o.Spec.ExternalAuthorization, rules.Concerns)
 	p.problems = c.problems
 	return p

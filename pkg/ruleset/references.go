@@ -17,18 +17,18 @@ import (
 
 // References find what objects name instead of saying it. Each is nil where there is nothing of the kind.
 type References struct {
-	// Host returns the hostname of what a backendRef of an object in a namespace names.
-	Host func(namespace string, ref v1alpha1.BackendRef) (string, error)
+	// Host returns the hostname of what a backendRef of an object of a kind, in a namespace, names.
+	Host func(kind, namespace string, ref v1alpha1.BackendRef) (string, error)
 	// ConfigMap and Secret return one entry.
 	ConfigMap func(namespace, name, key string) ([]byte, error)
 	Secret    func(namespace, name, key string) ([]byte, error)
 }
 
-func (r *References) host(namespace string, ref v1alpha1.BackendRef) (string, error) {
+func (r *References) host(kind, namespace string, ref v1alpha1.BackendRef) (string, error) {
 	if r.Host == nil {
 		return "", fmt.Errorf("there are no services to look for %s in", ref.Name)
 	}
-	return r.Host(namespace, ref)
+	return r.Host(kind, namespace, ref)
 }
 
 func (r *References) configMap(namespace string, ref v1alpha1.ConfigMapKeyRef) ([]byte, error) {
@@ -97,7 +97,7 @@ func (c *compiler) backend(field string, ref v1alpha1.BackendRef) (string, uint1
 		c.add(field+".port", "must be from 1 to 65535")
 		return "", 0
 	}
-	host, err := c.refs.host(c.namespace, ref)
+	host, err := c.refs.host(c.kind, c.namespace, ref)
 	if err != nil {
 		c.add(field, "%v", err)
 	}

@@ -167,7 +167,7 @@ func protect(c *config.Config, rules map[*v1alpha1.AgentAuthorizationPolicy]*aut
 
 func referencesOf(c *config.Config) *References {
 	return &References{
-		Host:      c.HostOf,
+		Host:      func(_, namespace string, ref v1alpha1.BackendRef) (string, error) { return c.HostOf(namespace, ref) },
 		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },
 		Secret:    func(namespace, name, key string) ([]byte, error) { return c.Entry("Secret", namespace, name, key) },
 	}
