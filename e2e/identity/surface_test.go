@@ -1,13 +1,18 @@
 package identity_test
 
 import (
+	"bufio"
 	"io"
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
+	"waymark.dev/waypoint/internal/testmesh"
 )
 
 // modesWorld runs examples/operators with another mode, and a rule that anybody may call ping.
@@ -179,5 +184,87 @@ func TestStepUp(t *testing.T) {
 				t.Errorf("with the scope: %+v", got)
 			}
 		})
+	}
+}
+
+// A stream beside the calls does not outlive the token that it was opened with; an answer under way does, and so does a stream that
+// nobody asked a token for.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	w := newWorld(t)
+	idp, agw := newIssuer(t, "https://idp.example.com"), newIssuer(t, "https://agw-sts.example.com")
+	keys := http.NewServeMux()
+	keys.Handle("/realms/company/keys", idp)
+	keys.Handle("/sts/keys", agw)
+	release := make(chan struct{})
+	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	streams := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(rw, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"begun\"}}\n\n")
+		rw.(http.Flusher).Flush()
+		if r.Method == http.MethodGet {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		<-release
+		_, _ = io.WriteString(rw, "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"done\"}]}}\n\n")
+	})
+	for _, name := range []string{"github-mcp", "advisors-mcp", "company-mcp"} {
+		w.place("tools", name, streams)
+	}
+	w.place("identity", "keys", keys)
+	w.startWith("operators", anybodyPings, "policies.yaml", "      algorithms: [RS256, ES256, EdDSA]\n", "      algorithms: [RS256, ES256, EdDSA]\n      clockSkew: 0s\n")
+	c := w.client("agent", "10.96.1.1:3000")
+	open := func(method, body, token string) *bufio.Reader {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://github-mcp:3000/mcp", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Mcp-Protocol-Version", "2025-06-18")
+		r.Header.Set("Mcp-Session-Id", "s-1")
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		stream := bufio.NewReader(resp.Body)
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", method, resp.Status)
+		}
+		for { // the first event
+			line, err := stream.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(line, "begun") {
+				return stream
+			}
+		}
+	}
+	brief := idp.token(t, map[string]any{"exp": time.Now().Add(3 * time.Second).Unix()})
+	ends := open(http.MethodGet, "", brief)
+	goesOn := open(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_me","arguments":{}}}`, brief)
+	lives := open(http.MethodGet, "", idp.token(t, nil))
+
+	if rest, err := io.ReadAll(ends); err == nil || strings.Contains(string(rest), "data:") {
+		t.Errorf("the stream ended as if it were whole: %q", rest)
+	}
+	record, err := w.waypoint.Audit().Find(t.Context(), 0, func(r testmesh.Record) bool { return r.Code == "token_invalid" })
+	if err != nil || !strings.Contains(record.Reason, "expired") {
+		t.Errorf("the record: %+v, %v", record, err)
+	}
+	release <- struct{}{} // the call ends, or else the other stream; each of them is whole
+	release <- struct{}{}
+	if rest, err := io.ReadAll(goesOn); err != nil || !strings.Contains(string(rest), `"done"`) {
+		t.Errorf("the answer: %q, %v", rest, err)
+	}
+	if rest, err := io.ReadAll(lives); err != nil {
+		t.Errorf("the other stream: %q, %v", rest, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"waymark.dev/waypoint/pkg/call"
 )
@@ -17,6 +18,7 @@ type liveCall struct {
 	cut    context.CancelCauseFunc
 	also   []*call.Call // what it was divided into, as far as it passed
 
+	timer   *time.Timer // what is done at its time; the mutex of the set guards it
 	lasting atomic.Bool // no end of it is in sight: an event stream, an upgraded or raw connection
 }
 
@@ -39,8 +41,29 @@ func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (*liveCall, 
 	return e, ctx, func() {
 		s.mu.Lock()
 		delete(s.calls, e)
+		if e.timer != nil {
+			e.timer.Stop()
+		}
 		s.mu.Unlock()
 		cut(nil)
+	}
+}
+
+// later does something about e after a while, unless e has ended by then. It can be called once.
+func (s *liveSet) later(e *liveCall, after time.Duration, do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.calls[e]; ok && e.timer == nil {
+		e.timer = time.AfterFunc(max(after, 0), do)
+	}
+}
+
+// again does it once more, after a while.
+func (s *liveSet) again(e *liveCall, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.calls[e]; ok {
+		e.timer.Reset(after)
 	}
 }
 

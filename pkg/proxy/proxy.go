@@ -123,24 +123,48 @@ func (p *Proxy) Serve(r *hbone.Request) {
 // is not behind this waypoint any more. An exchange that was sent while it was is answered.
 func (p *Proxy) Reconsider(ctx context.Context) {
 	rules := p.cfg.Rules()
-	p.live.each(func(e *liveCall) {
-		pipe := rules.Pipeline(e.call.Route.Service)
-		dest, err := e.tunnel.resolve(rules)
-		switch {
-		case err != nil:
-			if e.lasting.Load() {
-				e.cut(detached(err))
-			}
-			return
-		case dest.Mode == mesh.Observe:
+	p.live.each(func(e *liveCall) { p.reconsider(ctx, rules, e) })
+}
+
+func (p *Proxy) reconsider(ctx context.Context, rules Rules, e *liveCall) {
+	pipe := rules.Pipeline(e.call.Route.Service)
+	dest, err := e.tunnel.resolve(rules)
+	switch {
+	case err != nil:
+		if e.lasting.Load() {
+			e.cut(detached(err))
+		}
+		return
+	case dest.Mode == mesh.Observe:
+		return
+	}
+	for _, c := range append([]*call.Call{e.call}, p.live.parts(e)...) {
+		o := &policy.Outcome{Call: c, Verdict: policy.Verdict{Action: policy.Pass}}
+		if !pipe.Recheck(ctx, o) {
+			e.cut(&revokedError{o.Verdict, o.Stage})
 			return
 		}
-		for _, c := range append([]*call.Call{e.call}, p.live.parts(e)...) {
-			o := &policy.Outcome{Call: c, Verdict: policy.Verdict{Action: policy.Pass}}
-			if !pipe.Recheck(ctx, o) {
-				e.cut(&revokedError{o.Verdict, o.Stage})
-				return
-			}
+	}
+}
+
+const (
+	tokenPause    = 10 * time.Second // between two looks at a token that has ended, and counts as good while clocks may differ
+	tokenGrace    = 40 * time.Second // after which they do not differ any more
+	tokenJudgment = 30 * time.Second // for one look
+)
+
+// outlive judges an exchange without an end in sight again when the token ends that it was opened with: what was opened with a token
+// is not to outlive it.
+func (p *Proxy) outlive(e *liveCall, token *identity.Claims) {
+	if token == nil || token.Expiry.IsZero() {
+		return
+	}
+	p.live.later(e, token.Expiry.Sub(p.cfg.Now()), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tokenJudgment)
+		defer cancel()
+		p.reconsider(ctx, p.cfg.Rules(), e)
+		if since := p.cfg.Now().Sub(token.Expiry); since < tokenGrace {
+			p.live.again(e, tokenPause)
 		}
 	})
 }

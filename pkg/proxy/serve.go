@@ -268,6 +268,9 @@ func (f *flow) send(r *response) {
 func (f *flow) respond(in *inbound, length int64) {
 	if in.length < 0 { // an event stream, for all we know
 		f.p.last(f.entry)
+		if f.besideCalls() {
+			f.p.outlive(f.entry, f.outcome.Call.Claims)
+		}
 	}
 	f.outcome.Status = in.status
 	h := in.header
@@ -276,6 +279,12 @@ func (f *flow) respond(in *inbound, length int64) {
 		h.Set("Connection", "close")
 	}
 	f.x.respond(in.status, h, length)
+}
+
+// besideCalls reports whether the exchange is a stream that stands beside the calls of a session: what a server has to say there has no
+// end. The stream of 2024-11-05 is not one, which brings the answers to calls.
+func (f *flow) besideCalls() bool {
+	return f.call.Protocol == call.MCP && f.call.Intent == call.Plumbing && (f.call.Session != "" || f.call.Method == "subscriptions/listen")
 }
 
 // interrupt ends an exchange whose answer is incomplete, so that the caller can tell.

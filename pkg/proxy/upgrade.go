@@ -23,6 +23,7 @@ func (f *flow) relayUpgrade(ctx context.Context, in *inbound) {
 	}
 	f.outcome.Status = in.status
 	f.p.last(f.entry)
+	f.p.outlive(f.entry, f.outcome.Call.Claims)
 	defer client.Close()
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
