@@ -141,8 +141,9 @@ func (a *App) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	authorities := a.authorities()
-	a.later("authorities", func(context.Context) error { authorities.Close(); return nil })
+	gone := make(chan struct{})
+	authorities := a.authorities(gone)
+	a.later("authorities", func(context.Context) error { close(gone); authorities.Close(); return nil })
 	deps := ruleset.Deps{Audit: a.audit, TrustDomains: trust, Authorities: authorities, Self: a.self}
 	a.pool = hbone.NewPool(hbone.PoolConfig{Certificates: a.opt.Certificates, Trust: identity.MatchTrustDomains(trust...), Log: a.opt.Log})
 	a.later("tunnels to workloads", func(context.Context) error { return a.pool.Close() })
@@ -175,11 +176,14 @@ func (a *App) self() identity.ID {
 }
 
 // authorities are whom rules may ask. Services are reached through the mesh by the rules in force when they are asked.
-func (a *App) authorities() *ruleset.Authorities {
+// Nobody is reached once gone is closed.
+func (a *App) authorities(gone <-chan struct{}) *ruleset.Authorities {
 	return &ruleset.Authorities{
 		Dial: func(ctx context.Context, host string, port uint16) (net.Conn, error) {
 			for a.rules.Load() == nil { // the first rules are what makes somebody ask: a moment later there are some
 				select {
+				case <-gone:
+					return nil, errors.New("the waypoint is stopped")
 				case <-ctx.Done():
 					return nil, errors.New("there are no rules yet, and with them no view of the mesh")
 				case <-time.After(10 * time.Millisecond):

@@ -189,6 +189,8 @@ func (c *Client) read(ctx context.Context, resp *http.Response) ([]byte, error) 
 
 // dial looks a host up once and connects to the addresses that were checked, and to no others.
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout) // net/http lets a connection be made for longer than the request waits
+	defer cancel()
 	if c.options.Via != nil {
 		return c.options.Via(ctx)
 	}

@@ -31,6 +31,9 @@ func (c *compiler) client(field string, a *v1alpha1.ClientAuthentication) client
 	out := client{ID: a.ClientID, Algorithm: string(a.Algorithm), KeyID: a.KeyID, Audience: a.Audience}
 	out.Type = c.oneOf(field+".type", string(a.Type), "MutualTLS", "ServiceAccountToken", "PrivateKeyJWT", "ClientSecretBasic", "ClientSecretPost")
 	secret := out.Type != "MutualTLS" && out.Type != "ServiceAccountToken"
+	if a.Audience != "" && secret && out.Type != "PrivateKeyJWT" {
+		c.add(field+".audience", "belongs to MutualTLS, PrivateKeyJWT and ServiceAccountToken")
+	}
 	switch {
 	case secret != (a.SecretRef != nil):
 		c.add(field+".secretRef", "is needed for PrivateKeyJWT, ClientSecretBasic and ClientSecretPost, and only there")
@@ -68,12 +71,22 @@ func (a *Authorities) oauth(s server) (*oauth.Client, error) {
 	return oauth.New(oauth.Options{Endpoint: http, Auth: auth, Now: a.now()})
 }
 
+// oauthServer looks up a server, and how it knows us. What goes through the mesh does not see our certificate: the ztunnel beside it
+// does.
+func (c *compiler) oauthServer(field string, e *v1alpha1.Endpoint, path string, a *v1alpha1.ClientAuthentication) server {
+	s := server{c.placeOf(field+".endpoint", e, path), c.client(field+".clientAuthentication", a)}
+	if s.Client.Type == "MutualTLS" && e.BackendRef != nil {
+		c.add(field+".clientAuthentication", "must be another than MutualTLS with a backendRef: the service does not see the waypoint's certificate through the mesh")
+	}
+	return s
+}
+
 func (c *compiler) introspection(i *v1alpha1.Introspection) *oauth.Introspector {
 	const field = "spec.introspection"
 	s := struct {
 		server
 		CacheFor time.Duration
-	}{server{c.placeOf(field+".endpoint", &i.Endpoint, "/"), c.client(field+".clientAuthentication", &i.ClientAuthentication)}, 0}
+	}{c.oauthServer(field, &i.Endpoint, "/", &i.ClientAuthentication), 0}
 	s.CacheFor = c.duration(field+".cacheFor", i.CacheFor, 30*time.Second, 0, 5*time.Minute)
 	if len(c.problems) > 0 {
 		return nil
@@ -135,7 +148,7 @@ func (c *compiler) external(x *v1alpha1.ExternalAuthorization, when extauthz.Sel
 func (c *compiler) exchange(o *v1alpha1.TokenExchange) *exchange.Options {
 	const field = "spec.exchange"
 	x := o.Spec.Exchange
-	s := server{c.placeOf(field+".endpoint", &x.Endpoint, "/token"), c.client(field+".clientAuthentication", &x.ClientAuthentication)}
+	s := c.oauthServer(field, &x.Endpoint, "/token", &x.ClientAuthentication)
 	if len(x.Audiences) == 0 {
 		c.add(field+".audiences", "must have at least one")
 	}

@@ -91,7 +91,7 @@ func Build(c *config.Config, d Deps) (*Ruleset, error) {
 
 // Check says what is wrong with a configuration beyond what config.Load sees. Nobody is asked anything.
 func Check(c *config.Config) config.Problems {
-	d := Deps{TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: &Authorities{}}
+	d := Deps{TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: &Authorities{Loopback: true}}
 	rules := make(map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy)
 	for _, p := range c.Policies {
 		rules[p], _ = authz.Compile(p, d.TrustDomains...) // config.Load has said what is wrong with those

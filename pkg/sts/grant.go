@@ -153,13 +153,16 @@ func (p *party) String() string {
 // choose returns the grant by which an actor may have a token for these audiences, for what the subject token says.
 func choose(grants []*Grant, actor *party, forwarder *party, q *request, issuer, own, subject string) (*Grant, *fault) {
 	code, cause := unauthorizedClient, "no grant names this client"
+	if forwarder != nil { // who asks may do so for others: it is whom it asks for that may not
+		code, cause = invalidGrant, "no grant names the actor"
+	}
 	for _, g := range grants {
 		if !matchesAny(g.clients, actor.names()) {
 			continue
 		}
 		if forwarder != nil && !matchesAny(g.forwarders, forwarder.names()) {
-			if code == unauthorizedClient {
-				cause = "no grant lets this client speak for the actor"
+			if code == invalidGrant {
+				code, cause = unauthorizedClient, "no grant lets this client speak for the actor"
 			}
 			continue
 		}

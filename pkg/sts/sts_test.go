@@ -175,7 +175,7 @@ func TestForwarder(t *testing.T) {
 	for name, tt := range map[string]struct{ client, token, cause string }{
 		"twice":           {gateway, good, "the actor token was used before"},
 		"of another key":  {gateway, says(gateway, coach, w.private[thief]), "the actor token: its signature does not fit"},
-		"for the thief":   {gateway, says(gateway, thief, w.private[gateway]), "no grant names this client"},
+		"for the thief":   {gateway, says(gateway, thief, w.private[gateway]), "no grant names the actor"},
 		"by no forwarder": {thief, says(thief, coach, w.private[thief]), "no grant lets this client speak for the actor"},
 		"stolen":          {thief, says(gateway, coach, w.private[gateway]), "the actor token: its claims are not"},
 	} {

@@ -180,7 +180,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.secretRef) == (self.type in ['PrivateKeyJWT', 'ClientSecretBasic', 'ClientSecretPost'])",message="secretRef is needed for PrivateKeyJWT, ClientSecretBasic and ClientSecretPost, and only there",fieldPath=".secretRef"
 // +kubebuilder:validation:XValidation:rule="has(self.clientID) || !(self.type in ['PrivateKeyJWT', 'ClientSecretBasic', 'ClientSecretPost'])",message="clientID is needed for PrivateKeyJWT, ClientSecretBasic and ClientSecretPost",fieldPath=".clientID"
 // +kubebuilder:validation:XValidation:rule="!(has(self.algorithm) || has(self.keyID)) || self.type == 'PrivateKeyJWT'",message="algorithm and keyID belong to PrivateKeyJWT",fieldPath=".algorithm"
-// +kubebuilder:validation:XValidation:rule="!has(self.audience) || self.type in ['PrivateKeyJWT', 'ServiceAccountToken']",message="audience belongs to PrivateKeyJWT and ServiceAccountToken",fieldPath=".audience"
+// +kubebuilder:validation:XValidation:rule="!has(self.audience) || !(self.type in ['ClientSecretBasic', 'ClientSecretPost'])",message="audience belongs to MutualTLS, PrivateKeyJWT and ServiceAccountToken",fieldPath=".audience"
 type ClientAuthentication struct {
 	// MutualTLS: by the waypoint's certificate of the mesh. ServiceAccountToken: by a token of its service account.
 	// PrivateKeyJWT: by an assertion that a private key signs. ClientSecretBasic, ClientSecretPost: by a secret, in the
@@ -214,7 +214,8 @@ type ClientAuthentication struct {
 	// +kubebuilder:validation:MaxLength=256
 	KeyID string `json:"keyID,omitempty"`
 
-	// The audience of the assertion or of the service account's token: at most 512 characters. Default: the endpoint's URL.
+	// The audience of what the waypoint signs (an assertion; with actor Caller, who calls) or of the service account's token: at
+	// most 512 characters. Default: the endpoint's URL.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
