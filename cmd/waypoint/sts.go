@@ -13,12 +13,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/dynamic"
 
-	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/identity/certs"
 	"waymark.dev/waypoint/pkg/kube"
@@ -26,13 +24,16 @@ import (
 	"waymark.dev/waypoint/pkg/sts"
 )
 
-const stsHelp = `usage: waypoint sts --config DIR --certs DIR --issuer URL --subjects NAMESPACE/NAME [flags]
+const stsHelp = `usage: waypoint sts [--config DIR] --certs DIR --issuer URL --subjects NAMESPACE/NAME [flags]
 
 Runs the token service (RFC 8693): POST /token, GET /jwks, GET /.well-known/oauth-authorization-server (docs/tokens.md).
 
 --config names a directory of YAML: the grants of its TokenExchange objects say who may trade what, and the issuers of the
-AgentAuthentication that --subjects names are those whose tokens are taken. Edits of the grants are picked up while it runs; a
-change with a mistake in it changes nothing and is reported.
+AgentAuthentication that --subjects names are those whose tokens are taken. Edits are picked up while it runs; a change with a
+mistake in it changes nothing and is reported.
+
+Without --config the objects are those of a cluster, in the namespace of the subjects alone: whoever may write TokenExchanges
+there says who gets which tokens. An object with a mistake in it permits nothing.
 
 --certs names a directory with cert-chain.pem, key.pem and root-cert.pem. Workloads authenticate themselves by a certificate
 of the same roots.
@@ -53,7 +54,7 @@ func runSTS(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	fs := flag.NewFlagSet("sts", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(stderr, stsHelp); fs.PrintDefaults() }
-	fs.StringVar(&f.config, "config", "", "`directory` of TokenExchange and AgentAuthentication objects")
+	fs.StringVar(&f.config, "config", "", "`directory` of TokenExchange and AgentAuthentication objects; without it, those of the API server")
 	fs.StringVar(&f.certs, "certs", "", "`directory` of our certificate, its key and the roots that clients are verified with")
 	fs.StringVar(&f.issuer, "issuer", "", "`URL` that new tokens are issued by")
 	fs.StringVar(&f.subjects, "subjects", "", "`namespace/name` of the AgentAuthentication whose issuers are believed")
@@ -73,8 +74,8 @@ func runSTS(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	if code, done := parse(fs, args); done {
 		return code
 	}
-	if f.config == "" || f.certs == "" || f.issuer == "" || f.subjects == "" {
-		fmt.Fprintln(stderr, "waypoint sts: --config, --certs, --issuer and --subjects are required\nhint: waypoint sts -h")
+	if f.certs == "" || f.issuer == "" || f.subjects == "" {
+		fmt.Fprintln(stderr, "waypoint sts: --certs, --issuer and --subjects are required\nhint: waypoint sts -h")
 		return 2
 	}
 	if err := f.run(ctx, stdout, stderr); err != nil {
@@ -105,20 +106,19 @@ func (f *stsFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--keys: %w", err)
 	}
-	c, grants, err := f.load()
-	if err != nil {
-		return err
-	}
 	authorities := &ruleset.Authorities{Dial: dialDirectly, Loopback: true, Log: log}
 	defer authorities.Close()
-	subjects, err := f.subjectsOf(c, authorities)
+	var rules stsInForce
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	look, err := f.follow(ctx, &running, &rules, authorities, log)
 	if err != nil {
 		return err
 	}
-	var inForce atomic.Pointer[[]*sts.Grant]
-	inForce.Store(&grants)
 	o := sts.Options{
-		Issuer: f.issuer, Keys: keys, Grants: func() []*sts.Grant { return *inForce.Load() }, Subjects: subjects, ByAccount: f.byAccount,
+		Issuer: f.issuer, Keys: keys, Grants: rules.grants, Subjects: &rules, ByAccount: f.byAccount,
 		Audit: recorder(out, log),
 	}
 	if err := f.admit(&o); err != nil {
@@ -135,15 +135,7 @@ func (f *stsFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		if err := keys.Refresh(); err != nil {
 			log.Error("the signing keys stay as they are", "cause", err)
 		}
-		next, grants, err := f.load()
-		switch {
-		case err != nil:
-			log.Error("the grants in force stay", "cause", err)
-		case next.Generation() != c.Generation():
-			c = next
-			inForce.Store(&grants)
-			log.Info("grants in force", "grants", len(grants), "generation", c.Generation())
-		}
+		look()
 	})
 }
 
@@ -197,27 +189,6 @@ func (f *stsFlags) signing() (*sts.Keys, error) {
 		return sts.GenerateKeys(f.rotate, f.overlap, time.Now)
 	}
 	return sts.LoadKeys(f.keys, f.overlap, time.Now)
-}
-
-func (f *stsFlags) load() (*config.Config, []*sts.Grant, error) {
-	c, problems := config.LoadObjects(f.config)
-	if len(problems) > 0 {
-		return nil, nil, fmt.Errorf("configuration %s:\n%w", f.config, problems)
-	}
-	grants, faults := sts.CompileGrants(c.Exchanges)
-	if len(faults) > 0 {
-		return nil, nil, fmt.Errorf("configuration %s:\n%s", f.config, strings.Join(faults, "\n"))
-	}
-	return c, grants, nil
-}
-
-func (f *stsFlags) subjectsOf(c *config.Config, a *ruleset.Authorities) (sts.Verifier, error) {
-	for _, o := range c.Authentications {
-		if o.Namespace+"/"+o.Name == f.subjects {
-			return ruleset.Subjects(c, o, a)
-		}
-	}
-	return nil, fmt.Errorf("--subjects: %s has no AgentAuthentication %s", f.config, f.subjects)
 }
 
 // recorder appends records, one JSON line each.

@@ -66,6 +66,7 @@ spec:
     - issuer: https://idp.example.com
       audiences: [agent-butler]
       jwks: {inline: '%s'}
+  chain: {transactionClaim: request.id}
 ---
 apiVersion: waymark.dev/v1alpha1
 kind: TokenExchange
@@ -117,6 +118,9 @@ func TestSTS(t *testing.T) {
 	if code != "" || strings.Count(token, ".") != 2 {
 		t.Fatalf("got %q %q\n%s", token, code, out.String())
 	}
+	if claims, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]); err != nil || !strings.Contains(string(claims), `"txn":"t-7"`) {
+		t.Errorf("the new token is of another transaction: %s, %v", claims, err)
+	}
 	if _, code := trade(t, thief, base, subject, "agent-coach"); code != "unauthorized_client" {
 		t.Errorf("the thief got %q", code)
 	}
@@ -160,7 +164,7 @@ func publicSet(key *ecdsa.PrivateKey) string {
 func userToken(t *testing.T, key *ecdsa.PrivateKey) string {
 	t.Helper()
 	claims, err := json.Marshal(map[string]any{
-		"iss": "https://idp.example.com", "sub": "alice", "aud": "agent-butler", "scope": "training", "iat": time.Now().Unix(),
+		"iss": "https://idp.example.com", "sub": "alice", "aud": "agent-butler", "scope": "training", "request": map[string]string{"id": "t-7"}, "iat": time.Now().Unix(),
 		"exp": time.Now().Add(time.Hour).Unix(), "may_act": map[string]string{"sub": "agent-butler"},
 	})
 	if err != nil {

@@ -26,6 +26,7 @@ func TestKube(t *testing.T) {
 		{"forbidden", forbidden},
 		{"references", references},
 		{"a token of the account", accountToken},
+		{"token service", tokenService},
 		{"away", away},
 		{"large", large},
 	} {

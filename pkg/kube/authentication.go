@@ -30,6 +30,18 @@ func keepExchange(_ *reader, u *unstructured.Unstructured) any {
 	if spec, ok := u.Object["spec"].(map[string]any); ok && !exchanging(u, spec) {
 		return nil
 	}
+	return readExchange(u)
+}
+
+// keepGrants keeps what a token service permits.
+func keepGrants(_ *reader, u *unstructured.Unstructured) any {
+	if spec, ok := u.Object["spec"].(map[string]any); ok && spec["grants"] == nil {
+		return nil
+	}
+	return readExchange(u)
+}
+
+func readExchange(u *unstructured.Unstructured) *config.Exchange {
 	x := &config.Exchange{Object: &v1alpha1.TokenExchange{ObjectMeta: metadata(u)}}
 	if x.Problem = decode(u.Object["spec"], "spec", &x.Object.Spec); x.Problem == "" {
 		x.Problem = strangeTarget(x.Object.Spec.TargetRefs)

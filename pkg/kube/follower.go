@@ -101,6 +101,9 @@ func (f *follower) resource() dynamic.ResourceInterface {
 	if f.kind.only != nil {
 		return all.Namespace(f.kind.only.namespace)
 	}
+	if f.kind.within != "" {
+		return all.Namespace(f.kind.within)
+	}
 	return all
 }
 

@@ -29,6 +29,7 @@ type kind struct {
 
 	versions []string // the first one that the API server has is taken
 	only     *key     // one object of the kind; nil is all of them
+	within   string   // one namespace; "" is all of them
 	aside    bool     // what is kept is not handed over: it only shows in the status
 
 	// keep makes of an object what is kept of it, nil if nothing is. It must not hold on to the object.
@@ -77,6 +78,15 @@ func kinds(own *key) []*kind {
 		{name: "TLSRoute", group: groupGateway, resource: "tlsroutes", versions: []string{"v1", "v1alpha3", "v1alpha2"}, aside: true, keep: keepRoute},
 
 		{name: kindService, group: "", resource: "services", versions: []string{"v1"}, keep: keepService},
+	}
+}
+
+// kindsOfTokenService is what a token service watches, see [Options].
+func kindsOfTokenService(namespace string) []*kind {
+	ours := []string{v1alpha1.Version}
+	return []*kind{
+		{name: v1alpha1.KindAgentAuthentication, group: v1alpha1.Group, resource: "agentauthentications", versions: ours, within: namespace, keep: keepAuthentication},
+		{name: v1alpha1.KindTokenExchange, group: v1alpha1.Group, resource: "tokenexchanges", versions: ours, within: namespace, keep: keepGrants},
 	}
 }
 

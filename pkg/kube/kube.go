@@ -31,6 +31,10 @@ type Options struct {
 	Config             *rest.Config // see [ConfigFrom]
 	Namespace, Gateway string       // the Gateway that the waypoint belongs to
 
+	// TokenService follows what a token service reads, in Namespace alone: AgentAuthentications, the TokenExchanges that have grants,
+	// and what they refer to. There is no Gateway then.
+	TokenService bool
+
 	ClusterDomain string // of Services; "" means DefaultDomain
 	Log           *slog.Logger
 
@@ -64,7 +68,9 @@ func New(o Options) (*Source, error) {
 	switch {
 	case o.Config == nil:
 		return nil, errors.New("kube: Options.Config is required")
-	case o.Namespace == "" || o.Gateway == "":
+	case o.TokenService && (o.Namespace == "" || o.Gateway != ""):
+		return nil, errors.New("kube: Options.Namespace is required for a token service, and Options.Gateway is not for it")
+	case !o.TokenService && (o.Namespace == "" || o.Gateway == ""):
 		return nil, errors.New("kube: Options.Namespace and Options.Gateway are required")
 	case o.Apply == nil:
 		return nil, errors.New("kube: Options.Apply is required")
@@ -88,7 +94,11 @@ func New(o Options) (*Source, error) {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
 	s := &Source{opt: o, log: o.Log, http: client, api: api, changed: make(chan struct{}, 1), data: map[config.DataRef]*data{}}
-	for _, k := range kinds(&key{o.Namespace, o.Gateway}) {
+	followed := kinds(&key{o.Namespace, o.Gateway})
+	if o.TokenService {
+		followed = kindsOfTokenService(o.Namespace)
+	}
+	for _, k := range followed {
 		s.followers = append(s.followers, newFollower(s, k))
 	}
 	return s, nil

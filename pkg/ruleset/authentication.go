@@ -10,7 +10,6 @@ import (
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
 	"waymark.dev/waypoint/pkg/call"
-	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/identity/chain"
 	"waymark.dev/waypoint/pkg/identity/jwks"
@@ -160,24 +159,40 @@ func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verif
 	}
 }
 
-// Subjects is the verifier of the issuers that an AgentAuthentication of a directory names, for a token service.
-func Subjects(c *config.Config, o *v1alpha1.AgentAuthentication, a *Authorities) (*jwks.Verifier, error) {
+// Issuers verifies tokens of the issuers that an AgentAuthentication names, for a token service.
+type Issuers struct {
+	keys        *jwks.Verifier
+	transaction []string // the path of the claim; nil is txn
+}
+
+// Verify returns what a token says. Its error wraps [jwks.ErrInvalid] if the token is no good, and nothing else is known of it if not.
+func (i *Issuers) Verify(ctx context.Context, token string) (*identity.Claims, error) {
+	claims, err := i.keys.Verify(ctx, token)
+	if err != nil || i.transaction == nil {
+		return claims, err
+	}
+	said := *claims // what is remembered is for others, too
+	said.Transaction, _ = authn.Scalar(claims.Raw, i.transaction)
+	return &said, nil
+}
+
+// NewIssuers compiles the issuers that an AgentAuthentication names, or returns everything that is wrong with them.
+func NewIssuers(o *v1alpha1.AgentAuthentication, refs *References, a *Authorities) (*Issuers, []Problem) {
 	a.begin()
 	d := Deps{Authorities: a}
-	k := &compiler{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: referencesOf(c), with: a, deps: &d}
+	k := &compiler{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: refs, with: a, deps: &d}
 	if len(o.Spec.Issuers) == 0 {
 		k.add("spec.issuers", "must have at least one")
 	}
-	v := k.issuers(o.Spec.Issuers)
-	var problems config.Problems
-	for _, p := range k.problems {
-		problems = append(problems, c.Problem(v1alpha1.KindAgentAuthentication, o.Namespace, o.Name, p.Field, p.Text))
+	out := &Issuers{keys: k.issuers(o.Spec.Issuers)}
+	if c := o.Spec.Chain; c != nil && c.TransactionClaim != "" && c.TransactionClaim != "txn" {
+		out.transaction = k.claimPath("spec.chain.transactionClaim", c.TransactionClaim)
 	}
-	if len(problems) > 0 {
-		return nil, problems
+	if len(k.problems) > 0 {
+		return nil, k.problems
 	}
 	a.retain()
-	return v, nil
+	return out, nil
 }
 
 // audiences says whether an answer about a token is for us: by the audiences of introspection, or by those of the issuers.

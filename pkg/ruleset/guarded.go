@@ -14,11 +14,7 @@ import (
 // protect compiles what comes before and after the rules. It is compiled in every snapshot, because only what a snapshot asks
 // for is kept of its authorities; what was fetched from those stays. One with a mistake closes what it targets, see judging.
 func (r *Cluster) protect(c *config.Cluster) {
-	refs := &References{
-		Host:      clusterHost(c),
-		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },
-		Secret:    func(namespace, name, key string) ([]byte, error) { return c.Entry("Secret", namespace, name, key) },
-	}
+	refs := referencesInCluster(c, clusterHost(c))
 	for ref, d := range c.Data { // not its content, which a short digest might give away
 		r.lines = append(r.lines, fmt.Sprintf("%s %s %q", ref, d.Version, d.Problem))
 	}
@@ -54,6 +50,25 @@ func (r *Cluster) guard(p *protection, problem string, blind bool, spec []byte, 
 	}
 	r.protects = append(r.protects, p)
 	r.lines = append(r.lines, fmt.Sprintf("%s %s %x %v %q", p.kind, p, sha256.Sum256(spec), err, p.problem()))
+}
+
+func referencesInCluster(c *config.Cluster, host func(string, string, v1alpha1.BackendRef) (string, error)) *References {
+	return &References{
+		Host:      host,
+		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },
+		Secret:    func(namespace, name, key string) ([]byte, error) { return c.Entry("Secret", namespace, name, key) },
+	}
+}
+
+// ReferencesByName looks in a cluster, for who reaches a Service by its name and not through a view of the mesh: a token service, which
+// is no waypoint. domain is the cluster's.
+func ReferencesByName(c *config.Cluster, domain string) *References {
+	return referencesInCluster(c, func(_, namespace string, ref v1alpha1.BackendRef) (string, error) {
+		if ref.Kind != "" && ref.Kind != "Service" || ref.Namespace != "" && ref.Namespace != namespace {
+			return "", fmt.Errorf("%s: must be a Service of namespace %s", ref.Name, namespace)
+		}
+		return ref.Name + "." + namespace + ".svc." + domain, nil
+	})
 }
 
 // clusterHost finds the host of a Service, or the first one of a ServiceEntry. A reference into another namespace needs a

@@ -146,7 +146,7 @@ func (b *builder) compile() error {
 
 // protect compiles what comes before and after the rules.
 func protect(c *config.Config, rules map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy, d *Deps) protections {
-	refs := referencesOf(c)
+	refs := ReferencesIn(c)
 	var all protections
 	for _, o := range c.Authentications {
 		all = append(all, compileAuthentication(o, d, refs))
@@ -165,7 +165,8 @@ func protect(c *config.Config, rules map[*v1alpha1.AgentAuthorizationPolicy]*aut
 	return all
 }
 
-func referencesOf(c *config.Config) *References {
+// ReferencesIn looks in a directory.
+func ReferencesIn(c *config.Config) *References {
 	return &References{
 		Host:      func(_, namespace string, ref v1alpha1.BackendRef) (string, error) { return c.HostOf(namespace, ref) },
 		ConfigMap: func(namespace, name, key string) ([]byte, error) { return c.Entry("ConfigMap", namespace, name, key) },

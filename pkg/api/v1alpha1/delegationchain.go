@@ -53,7 +53,8 @@ type DelegationChain struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="maxAge must be between 1s and 24h"
 	MaxAge Duration `json:"maxAge,omitempty"`
 
-	// The claim that holds the transaction. Where subject and actor tokens both have it, it has to be the same. Default txn.
+	// The claim that holds the transaction, for a token service that takes tokens of these issuers (waypoint sts): a subject token and an
+	// actor token have to be of the same one, and so is what it gives out. Default txn.
 	//
 	// +optional
 	// +kubebuilder:default=txn

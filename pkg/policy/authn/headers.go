@@ -76,7 +76,7 @@ func (p *Policy) express(edits []policy.HeaderEdit, claims *identity.Claims, tok
 	}
 	edits = slices.Clip(edits) // the first ones are shared by all calls
 	for _, h := range e.Headers {
-		if value, ok := scalar(claims.Raw, h.Claim); ok {
+		if value, ok := Scalar(claims.Raw, h.Claim); ok {
 			edits = append(edits, policy.HeaderEdit{Name: h.Header, Remove: true, Value: value})
 		}
 	}
@@ -96,8 +96,8 @@ func (at Location) removal() policy.HeaderEdit {
 	return policy.HeaderEdit{Name: at.Header, Remove: true}
 }
 
-// scalar returns a claim that is one string, number or boolean and can stand in a header field.
-func scalar(claims jsontext.Value, path []string) (string, bool) {
+// Scalar returns a claim, by its path, that is one string, number or boolean and can stand in a header field.
+func Scalar(claims jsontext.Value, path []string) (string, bool) {
 	value := claims
 	for _, name := range path {
 		var members map[string]jsontext.Value

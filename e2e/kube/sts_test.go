@@ -1,0 +1,174 @@
+package kube_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json/v2"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v4/jwa"
+	"github.com/lestrrat-go/jwx/v4/jws"
+
+	"waymark.dev/waypoint/e2e/peers"
+	"waymark.dev/waypoint/e2e/testbed"
+	"waymark.dev/waypoint/internal/testmesh"
+	"waymark.dev/waypoint/pkg/identity"
+)
+
+// tokenService runs `waypoint sts` without a directory: its grants, its issuers and their keys are objects of the cluster, and it may
+// read no more than those of its namespace.
+func tokenService(t *testing.T, k *testbed.Kubernetes) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "waypoint")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/waypoint")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	mesh := testmesh.New(identity.RequireTrustDomain("cluster.local"))
+	defer mesh.Close()
+	if err := mesh.WriteCertificates(dir, mesh.ID("sts", "token-service")); err != nil {
+		t.Fatal(err)
+	}
+	idp := newSigner(t)
+	k.ApplyText(t, testbed.Namespace("sts", nil), testbed.Namespace("mallory", nil), testbed.ServiceAccount("sts", "token-service"))
+	for _, text := range []string{
+		`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: token-service, namespace: sts}, rules: [
+			{apiGroups: [waymark.dev], resources: [agentauthentications, tokenexchanges], verbs: [get, list, watch]},
+			{apiGroups: [""], resources: [configmaps], resourceNames: [keys], verbs: [get, list, watch]}]}`,
+		`{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '` + idp.set() + `'}}`,
+		grants("sts", "story", "agents/sa/butler", "agent-coach"),
+		grants("mallory", "self-service", "mallory/sa/mallory", "agent-coach"), // nobody who may write elsewhere gives tokens out
+		`{apiVersion: waymark.dev/v1alpha1, kind: TokenExchange, metadata: {name: hop, namespace: sts}, spec: {exchange: {
+			endpoint: {url: "https://sts.example.com/token"}, audiences: [x], clientAuthentication: {type: MutualTLS}}}}`,
+	} {
+		apply(t, k, strings.ReplaceAll(text, "\t", " "))
+	}
+	k.Kubectl(t, "-n", "sts", "create", "rolebinding", "token-service", "--role=token-service", "--serviceaccount=sts:token-service")
+	p := peers.Start(t, exec.CommandContext(t.Context(), program, "sts", "--kubeconfig", k.KubeconfigOf(t, "sts", "token-service"), "--certs", dir,
+		"--issuer", "https://sts.example.com", "--subjects", "sts/users", "--listen", "127.0.0.1:0", "--audit", filepath.Join(dir, "audit")))
+	p.Await(t, `(there is no AgentAuthentication sts/users)`, 30*time.Second)
+	apply(t, k, `{apiVersion: waymark.dev/v1alpha1, kind: AgentAuthentication, metadata: {name: users, namespace: sts}, spec: {issuers: [
+		{issuer: "https://idp.example.com", audiences: [`+"spiffe://cluster.local/ns/agents/sa/butler"+`], algorithms: [ES256], jwks: {configMapRef: {name: keys, key: jwks}}}]}}`)
+	base := "https://" + p.Await(t, `msg=serving .*address=(\S+)`, 30*time.Second)
+	butler, mallory := caller(t, mesh, "agents", "butler"), caller(t, mesh, "mallory", "mallory")
+	token := func() string { return idp.token(t, "spiffe://cluster.local/ns/agents/sa/butler") }
+
+	want := func(what string, c *http.Client, audience, code string) {
+		t.Helper()
+		var got string
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) { // what was changed is known in a moment
+			if got = trade(t, c, base, token(), audience); got == code {
+				return
+			}
+		}
+		t.Errorf("%s: got %q, want %q", what, got, code)
+	}
+	want("what a grant permits", butler, "agent-coach", "")
+	want("what no grant permits", butler, "agent-driver", "invalid_target")
+	want("a grant of another namespace", mallory, "agent-coach", "unauthorized_client")
+	apply(t, k, grants("sts", "story", "agents/sa/butler", "agent-driver"))
+	want("a grant that was changed", butler, "agent-driver", "")
+	want("and what it does not permit any more", butler, "agent-coach", "invalid_target")
+
+	next := newSigner(t)
+	apply(t, k, `{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '`+next.set()+`'}}`)
+	want("the keys are others now", butler, "agent-driver", "invalid_grant")
+	idp = next
+	want("and their tokens are taken", butler, "agent-driver", "")
+
+	k.Server.Kill()
+	want("the API server is away", butler, "agent-driver", "")
+	k.Server.Start(t)
+	k.Ready(t)
+	k.Kubectl(t, "-n", "sts", "delete", "tokenexchange", "story")
+	want("a grant that is gone", butler, "agent-driver", "unauthorized_client")
+}
+
+func grants(namespace, name, client, audience string) string {
+	return fmt.Sprintf(`{apiVersion: waymark.dev/v1alpha1, kind: TokenExchange, metadata: {name: %s, namespace: %s}, spec: {grants: [
+		{name: story, clients: [cluster.local/ns/%s], audiences: [%s], scopes: [training]}]}}`, name, namespace, client, audience)
+}
+
+// signer is an issuer of users' tokens.
+type signer struct{ key *ecdsa.PrivateKey }
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signer{key}
+}
+
+func (s *signer) set() string {
+	point, _ := s.key.PublicKey.Bytes()
+	b64 := base64.RawURLEncoding.EncodeToString
+	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
+}
+
+func (s *signer) token(t *testing.T, agent string) string {
+	t.Helper()
+	claims, err := json.Marshal(map[string]any{
+		"iss": "https://idp.example.com", "sub": "alice", "aud": agent, "scope": "training", "iat": time.Now().Unix(),
+		"exp": time.Now().Add(time.Hour).Unix(), "may_act": map[string]string{"sub": agent},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := jws.NewHeaders()
+	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), s.key, jws.WithProtectedHeaders(h)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(signed)
+}
+
+func caller(t *testing.T, mesh *testmesh.Mesh, namespace, account string) *http.Client {
+	t.Helper()
+	m, err := mesh.Certificates(mesh.ID(namespace, account)).Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{m.Certificate}, InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}} // loopback, and the name is no DNS name
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+}
+
+// trade returns the error of the answer, or "" for a token.
+func trade(t *testing.T, c *http.Client, base, subject, audience string) string {
+	t.Helper()
+	resp, err := c.PostForm(base+"/token", url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {subject},
+		"subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"}, "audience": {audience},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var a struct {
+		Token string `json:"access_token"`
+		Error string `json:"error"`
+	}
+	if err := json.UnmarshalRead(resp.Body, &a); err != nil {
+		t.Fatal(err)
+	}
+	if (a.Token == "") == (a.Error == "") {
+		t.Fatalf("the answer has neither or both: %+v", a)
+	}
+	return a.Error
+}
