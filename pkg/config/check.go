@@ -23,6 +23,9 @@ func (l *loader) check() {
 	for _, p := range l.config.Authentications {
 		l.checkTargets(static.Ref{Kind: kindAuthn, Namespace: p.Namespace, Name: p.Name}, p.Spec.TargetRefs, view)
 	}
+	for _, p := range l.config.Catalogs {
+		l.checkTargets(static.Ref{Kind: kindCatalog, Namespace: p.Namespace, Name: p.Name}, p.Spec.TargetRefs, view)
+	}
 	for _, p := range l.config.Requests {
 		l.checkTargets(static.Ref{Kind: kindRequests, Namespace: p.Namespace, Name: p.Name}, p.TargetRefs, view)
 	}

@@ -19,6 +19,7 @@ type Cluster struct {
 	Authentications []Authentication
 	Requests        []Requests
 	Exchanges       []Exchange
+	Catalogs        []*v1alpha1.ToolCatalog // those that can be read: a tool that none lists is of unknown risk
 
 	Declared   map[mesh.Host]*mesh.Declared // of Services and ServiceEntries of all namespaces
 	Grants     []*ReferenceGrant

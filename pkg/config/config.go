@@ -22,6 +22,7 @@ type Config struct {
 	Authentications []*v1alpha1.AgentAuthentication
 	Requests        []*RequestAuthentication
 	Exchanges       []*v1alpha1.TokenExchange
+	Catalogs        []*v1alpha1.ToolCatalog
 
 	Objects []Source // where each object stands, in the order of the files
 

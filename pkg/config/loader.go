@@ -71,6 +71,10 @@ func (l *loader) addKind(o *object) Problems {
 		x := &v1alpha1.TokenExchange{ObjectMeta: o.metadata()}
 		l.config.Exchanges = append(l.config.Exchanges, x)
 		return o.decode(o.spec, "spec", &x.Spec)
+	case kindCatalog:
+		c := &v1alpha1.ToolCatalog{ObjectMeta: o.metadata()}
+		l.config.Catalogs = append(l.config.Catalogs, c)
+		return o.decode(o.spec, "spec", &c.Spec)
 	case kindRequests:
 		return l.addRequests(o)
 	}

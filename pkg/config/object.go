@@ -19,6 +19,7 @@ const (
 	kindPolicy   = "AgentAuthorizationPolicy"
 	kindAuthn    = "AgentAuthentication"
 	kindExchange = "TokenExchange"
+	kindCatalog  = "ToolCatalog"
 	kindRequests = "RequestAuthentication"
 	kindMap      = "ConfigMap"
 	kindSecret   = "Secret"
@@ -31,7 +32,7 @@ func versions(kind string) []string {
 		return []string{"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}
 	case kindService, kindWorkload:
 		return []string{"networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"}
-	case kindPolicy, kindAuthn, kindExchange:
+	case kindPolicy, kindAuthn, kindExchange, kindCatalog:
 		return []string{"waymark.dev/v1alpha1"}
 	case kindRequests:
 		return []string{"security.istio.io/v1", "security.istio.io/v1beta1"}

@@ -33,6 +33,15 @@ func keepExchange(_ *reader, u *unstructured.Unstructured) any {
 	return readExchange(u)
 }
 
+// keepCatalog reads a ToolCatalog, which can only lower what is asked of a call: one that cannot be read says nothing of any tool.
+func keepCatalog(_ *reader, u *unstructured.Unstructured) any {
+	c := &v1alpha1.ToolCatalog{ObjectMeta: metadata(u)}
+	if decode(u.Object["spec"], "spec", &c.Spec) != "" || strangeTarget(c.Spec.TargetRefs) != "" {
+		return nil
+	}
+	return c
+}
+
 // keepGrants keeps what a token service permits.
 func keepGrants(_ *reader, u *unstructured.Unstructured) any {
 	if spec, ok := u.Object["spec"].(map[string]any); ok && spec["grants"] == nil {

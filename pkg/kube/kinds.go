@@ -61,7 +61,7 @@ func kinds(own *key) []*kind {
 		{name: v1alpha1.KindAgentLimit, group: v1alpha1.Group, resource: "agentlimits", versions: ours, keep: restricting(unlessDry)},
 		{name: v1alpha1.KindQuarantine, group: v1alpha1.Group, resource: "quarantines", versions: ours, keep: restricting(always)},
 		{name: v1alpha1.KindAgentAudit, group: v1alpha1.Group, resource: "agentaudits", versions: ours, keep: restricting(strictly)},
-		{name: v1alpha1.KindToolCatalog, group: v1alpha1.Group, resource: "toolcatalogs", versions: ours, aside: true, keep: nothing},
+		{name: v1alpha1.KindToolCatalog, group: v1alpha1.Group, resource: "toolcatalogs", versions: ours, keep: keepCatalog},
 		{name: v1alpha1.KindApprovalRequest, group: v1alpha1.Group, resource: "approvalrequests", versions: ours, aside: true, keep: nothing},
 
 		{name: "AuthorizationPolicy", group: groupSecurity, resource: "authorizationpolicies", versions: stable, keep: keepAuthorizationPolicy},

@@ -45,7 +45,6 @@ func (c *compiler) authentication(o *v1alpha1.AgentAuthentication) *authn.Policy
 	p.Metadata = c.metadata(s.ResourceMetadata)
 	required := c.oneOf("spec.proofOfPossession", s.ProofOfPossession, "IfPresent", "Required") == "Required"
 	p.Chain = c.chain(s.Chain, required, p.Mode)
-	p.Verify = c.verification(s)
 	return p
 }
 
@@ -118,7 +117,8 @@ func (c *compiler) chain(spec *v1alpha1.DelegationChain, required bool, mode v1a
 }
 
 // verification says whom a token is shown to: to the keys of its issuer, to its authorization server, or to both.
-func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verify {
+// What it makes needs to know the tools of the service that is called.
+func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) func(catalogs) authn.Verify {
 	var keys *jwks.Verifier
 	var asked *oauth.Introspector
 	meant := func(*identity.Claims) bool { return false }
@@ -126,37 +126,46 @@ func (c *compiler) verification(s *v1alpha1.AgentAuthenticationSpec) authn.Verif
 		keys = c.issuers(s.Issuers)
 	}
 	all := false
+	var tiers []v1alpha1.RiskTier
 	if s.Introspection != nil {
 		asked = c.introspection(s.Introspection)
 		meant = c.audiences(s)
 		all = c.oneOf("spec.introspection.tokens", s.Introspection.Tokens, "Opaque", "All") == "All"
-		if len(s.Introspection.RiskTiers) > 0 {
-			c.add("spec.introspection.riskTiers", "is not carried out by this version, which knows no risk of tools")
+		if tiers = s.Introspection.RiskTiers; tiers != nil && !all {
+			c.add("spec.introspection.riskTiers", "belongs to tokens All: opaque tokens are always asked about")
 		}
 	}
-	return func(ctx context.Context, _ *call.Call, token string) (*policy.Caller, error) {
-		_, jwt := jwks.Peek(token)
-		var claims *identity.Claims
-		var err error
-		switch {
-		case jwt && keys != nil:
-			if claims, err = keys.Verify(ctx, token); err == nil && all {
-				_, err = asked.Introspect(ctx, token)
-			}
-		case asked != nil && (!jwt || all):
-			if claims, err = asked.Introspect(ctx, token); err == nil && !meant(claims) {
-				return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "the token is of another issuer, or for another audience"}
-			}
-		case jwt:
-			return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "a JWT, and no issuer is configured"}
-		default:
-			return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "an opaque token, and nobody is there to ask about it"}
+	return func(tools catalogs) authn.Verify {
+		return func(ctx context.Context, cl *call.Call, token string) (*policy.Caller, error) {
+			asks := all && (tiers == nil || tools.within(cl, tiers))
+			return verify(ctx, token, keys, asked, asks, meant)
 		}
-		if err != nil {
-			return nil, judged(err)
-		}
-		return &policy.Caller{Claims: claims, Chain: chain.Hops(claims)}, nil
 	}
+}
+
+// verify shows a token to the keys of its issuer, to its authorization server, or to both.
+func verify(ctx context.Context, token string, keys *jwks.Verifier, asked *oauth.Introspector, all bool, meant func(*identity.Claims) bool) (*policy.Caller, error) {
+	_, jwt := jwks.Peek(token)
+	var claims *identity.Claims
+	var err error
+	switch {
+	case jwt && keys != nil:
+		if claims, err = keys.Verify(ctx, token); err == nil && all {
+			_, err = asked.Introspect(ctx, token)
+		}
+	case asked != nil && (!jwt || all):
+		if claims, err = asked.Introspect(ctx, token); err == nil && !meant(claims) {
+			return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "the token is of another issuer, or for another audience"}
+		}
+	case jwt:
+		return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "a JWT, and no issuer is configured"}
+	default:
+		return nil, &authn.Refusal{Code: call.TokenInvalid, Reason: "an opaque token, and nobody is there to ask about it"}
+	}
+	if err != nil {
+		return nil, judged(err)
+	}
+	return &policy.Caller{Claims: claims, Chain: chain.Hops(claims)}, nil
 }
 
 // Issuers verifies tokens of the issuers that an AgentAuthentication names, for a token service.

@@ -35,6 +35,7 @@ type Cluster struct {
 	deps       Deps
 	policies   []*held
 	protects   protections
+	catalogs   catalogs
 	lines      []string // what names them and their content in the generation
 	unenforced []config.Unenforced
 	problems   []string
@@ -211,7 +212,7 @@ func (r *Cluster) judging(a mesh.Attached) *policy.Pipeline {
 	if err != nil {
 		return r.closed("", fmt.Sprintf("%s: metadata.annotations[%s]: %v", a.Object, mesh.AnnURLHosts, err))
 	}
-	around, refused := r.protects.stages(r.scope, a, &r.deps)
+	around, refused := r.protects.stages(r.scope, a, r.catalogs, &r.deps)
 	if refused != nil {
 		return r.closed(refused.policy, refused.reason)
 	}

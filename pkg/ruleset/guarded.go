@@ -32,6 +32,11 @@ func (r *Cluster) protect(c *config.Cluster) {
 		spec, err := json.Marshal(&o.Object.Spec, json.Deterministic(true))
 		r.guard(compileExchange(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
 	}
+	for _, o := range c.Catalogs {
+		r.catalogs = append(r.catalogs, newCatalog(o))
+		spec, err := json.Marshal(&o.Spec, json.Deterministic(true))
+		r.lines = append(r.lines, fmt.Sprintf("%s %s/%s %x %v", v1alpha1.KindToolCatalog, o.Namespace, o.Name, sha256.Sum256(spec), err))
+	}
 	for _, h := range r.policies { // whose problem it has already said, and whose content is in its own line
 		o := h.source.Object
 		if p := compileCustom(o, h.compiled, &r.deps, refs); p != nil {

@@ -20,7 +20,8 @@ type protection struct {
 	refs                  []v1alpha1.TargetRef
 	problems              []Problem // what it targets is refused as long as there are any
 
-	authn    *authn.Policy     // of an AgentAuthentication
+	authn    *authn.Policy     // of an AgentAuthentication, without Verify
+	verify   func(catalogs) authn.Verify
 	requests *requests         // of a RequestAuthentication
 	external policy.Stage      // of an AgentAuthentication with externalAuthorization, or of a policy with CUSTOM
 	exchange *exchange.Options // of a TokenExchange
@@ -43,7 +44,7 @@ type protections []*protection
 func compileAuthentication(o *v1alpha1.AgentAuthentication, d *Deps, refs *References) *protection {
 	c := &compiler{kind: v1alpha1.KindAgentAuthentication, namespace: o.Namespace, name: o.Name, refs: refs, with: d.Authorities, deps: d}
 	p := &protection{kind: c.kind, namespace: o.Namespace, name: o.Name, refs: o.Spec.TargetRefs}
-	p.authn = c.authentication(o)
+	p.authn, p.verify = c.authentication(o), c.verification(&o.Spec)
 	if o.Spec.ExternalAuthorization != nil {
 		p.external = c.external(o.Spec.ExternalAuthorization, nil)
 	}
@@ -101,7 +102,7 @@ type around struct {
 }
 
 // stages are those around the rules of what is attached. Anything that is wrong with an object that concerns it closes it.
-func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (out around, refused *closed) {
+func (all protections) stages(s config.Scope, a mesh.Attached, known catalogs, d *Deps) (out around, refused *closed) {
 	var asked []authn.Policy
 	var merged []*requests
 	var external []policy.Entry
@@ -114,7 +115,9 @@ func (all protections) stages(s config.Scope, a mesh.Attached, d *Deps) (out aro
 			return out, &closed{p.String(), "the " + p.kind + " cannot be used: " + why}
 		}
 		if p.authn != nil {
-			asked = append(asked, *p.authn)
+			verified := *p.authn
+			verified.Verify = p.verify(known.of(s, a))
+			asked = append(asked, verified)
 			if m := p.authn.Metadata; m != nil && out.askable == nil { // the first one makes the challenge
 				out.askable = m.Scopes
 			}

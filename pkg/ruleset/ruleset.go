@@ -125,6 +125,7 @@ type builder struct {
 	deps     Deps
 	compiled map[*v1alpha1.AgentAuthorizationPolicy]*authz.Policy
 	protects protections
+	catalogs catalogs
 }
 
 func (b *builder) compile() error {
@@ -138,6 +139,9 @@ func (b *builder) compile() error {
 	}
 	b.deps.Authorities.begin()
 	b.protects = protect(b.config, b.compiled, &b.deps)
+	for _, o := range b.config.Catalogs {
+		b.catalogs = append(b.catalogs, newCatalog(o))
+	}
 	if problems := problemsOf(b.config, b.protects); len(problems) > 0 {
 		return problems
 	}
@@ -213,7 +217,7 @@ func (b *builder) judging(a static.Attached) (*policy.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ruleset: %s: annotation %s: %w", a.Object, mesh.AnnURLHosts, err)
 	}
-	around, refused := b.protects.stages(config.Scope{Namespace: b.config.Gateway.Namespace, Gateway: b.config.Gateway.Name}, a.Attached, &b.deps)
+	around, refused := b.protects.stages(config.Scope{Namespace: b.config.Gateway.Namespace, Gateway: b.config.Gateway.Name}, a.Attached, b.catalogs, &b.deps)
 	if refused != nil {
 		return b.pipeline(policy.Entry{Stage: *refused, Standing: true}), nil
 	}

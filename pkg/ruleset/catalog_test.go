@@ -1,0 +1,125 @@
+package ruleset_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json/v2"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v4/jwa"
+	"github.com/lestrrat-go/jwx/v4/jws"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"waymark.dev/waypoint/pkg/api/v1alpha1"
+	"waymark.dev/waypoint/pkg/call"
+	"waymark.dev/waypoint/pkg/config"
+	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/mesh"
+	"waymark.dev/waypoint/pkg/policy/audit"
+	"waymark.dev/waypoint/pkg/ruleset"
+)
+
+func catalog(name string, defaults v1alpha1.RiskTier, tools map[string]v1alpha1.RiskTier, refs ...v1alpha1.TargetRef) *v1alpha1.ToolCatalog {
+	c := &v1alpha1.ToolCatalog{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: name}}
+	c.Spec.TargetRefs = refs
+	if defaults != "" {
+		c.Spec.Defaults = &v1alpha1.ToolDefaults{RiskTier: defaults}
+	}
+	for tool, tier := range tools {
+		c.Spec.Tools = append(c.Spec.Tools, v1alpha1.CatalogTool{Name: tool, RiskTier: tier})
+	}
+	return c
+}
+
+// A token that an issuer's keys verify is asked about as well where the risk of the tool is worth it: unknown risk is.
+func TestIntrospectionByRisk(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, _ := key.PublicKey.Bytes()
+	b64 := base64.RawURLEncoding.EncodeToString
+	in := issuers(v1alpha1.JWKS{Inline: fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))})
+	in.Object.Spec.Issuers[0].Algorithms = []v1alpha1.SignatureAlgorithm{"ES256"}
+	in.Object.Spec.Introspection = &v1alpha1.Introspection{
+		Endpoint: v1alpha1.Endpoint{BackendRef: &v1alpha1.BackendRef{Name: "idp", Port: 8080}}, Tokens: "All", CacheFor: "0s",
+		RiskTiers: []v1alpha1.RiskTier{v1alpha1.RiskHigh, v1alpha1.RiskCritical},
+		ClientAuthentication: v1alpha1.ClientAuthentication{
+			Type: v1alpha1.ClientSecretBasic, ClientID: "w", SecretRef: &v1alpha1.SecretKeyRef{Name: "client", Key: "secret"},
+		},
+	}
+	claims, _ := json.Marshal(map[string]any{"iss": "https://idp.example", "sub": "alice", "aud": "mcp", "exp": time.Now().Add(time.Hour).Unix()})
+	h := jws.NewHeaders()
+	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
+		t.Fatal(err)
+	}
+	token, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), key, jws.WithProtectedHeaders(h)))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"active":false}`) // it was revoked
+	}))
+	defer idp.Close()
+	authorities := &ruleset.Authorities{Dial: func(ctx context.Context, _ string, _ uint16) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", idp.Listener.Addr().String())
+	}}
+	defer authorities.Close()
+	l := &land{attached: map[call.Service]mesh.Attached{}}
+	mcp := l.attach(kubeService("bank", "mcp"))
+	for _, tt := range []struct {
+		name     string
+		catalogs []*v1alpha1.ToolCatalog
+		tool     string // "" is a resource
+		asks     bool
+	}{
+		{"no catalog", nil, "pay", true},
+		{"high", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskHigh})}, "pay", true},
+		{"low", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
+		{"another tool", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "Pay", true},
+		{"low by default", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil)}, "pay", false},
+		{"listed without a tier", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", false},
+		{"listed without a tier or a default", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", true},
+		{"high by default and low", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskHigh, map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
+		{"two catalogs: the higher one counts", []*v1alpha1.ToolCatalog{
+			catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow}), catalog("d", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskCritical})}, "pay", true},
+		{"another service's catalog", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "other"))}, "pay", true},
+		{"this service's catalog", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "mcp"))}, "pay", false},
+		{"no tool", nil, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := config.Cluster{
+				Gateway: config.ClusterGateway{Namespace: "agents-system", Name: "agents", Found: true}, Authentications: []config.Authentication{in}, Catalogs: tt.catalogs,
+				Declared: map[mesh.Host]*mesh.Declared{{Namespace: "bank", Hostname: "idp.bank.svc.cluster.local"}: {Object: mesh.Ref{Kind: "Service", Namespace: "bank", Name: "idp"}}},
+				Data:     map[config.DataRef]*config.Data{{Kind: "Secret", Namespace: "bank", Name: "client"}: {Entries: map[string][]byte{"secret": []byte("x")}}},
+			}
+			r, err := ruleset.Assemble(&c, l, ruleset.Deps{
+				Audit: audit.New(&bytes.Buffer{}, audit.Options{}), TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: authorities,
+			}, nil)
+			if err != nil || len(r.Problems()) > 0 {
+				t.Fatal(err, r.Problems())
+			}
+			cl := toolCall("spiffe://cluster.local/ns/agents/sa/teller-agent", tt.tool)
+			if tt.tool == "" {
+				cl.Method, cl.Target = "resources/read", call.Target{Kind: call.Resource, Name: "file:///x"}
+			}
+			cl.Route, cl.HTTP.Header = call.Route{Service: mcp}, http.Header{"Authorization": {"Bearer " + string(token)}}
+			o := r.Pipeline(mcp).Inspect(t.Context(), cl) // whoever asks learns that the token was revoked
+			if want := map[bool]call.Code{true: call.TokenInvalid}[tt.asks]; o.Verdict.Code != want {
+				t.Errorf("got %q: %s, want %q", o.Verdict.Code, o.Verdict.Reason, want)
+			}
+		})
+	}
+}
