@@ -23,12 +23,15 @@ Says whether a call would be allowed, what each stage says of it and which rule 
 with the code of waypoint serve; it connects to nothing. Exit status 0 if the call is allowed, 1 if it is refused, 2 for a
 mistake in the command or the configuration.
 
+With --claims the call has a token with these claims, and it counts as verified: issuers, keys and audiences are not looked at,
+chains and rules are. Services that would be asked about the call or trade its token are not, and the answer says so.
+
   waypoint explain --config examples/company-mcp --caller spiffe://cluster.local/ns/agents/sa/teller-agent \
     --service bank/company-mcp --tool update_limit --arguments '{"account":"A-100","amount":250}'
 
 SERVICE is namespace/name or namespace/name:port, or what a tunnel would name: host:port or ip:port. --call reads the same
 from a JSON file (- is standard input), with the names of the flags as members: caller, service, method, tool, resource,
-prompt, arguments, headers (an object), source, path, version.
+prompt, arguments, claims, headers (an object), source, path, version.
 
 `
 
@@ -75,6 +78,7 @@ func parseExplain(args []string, stdin io.Reader, stderr io.Writer) (f *explainF
 	fs.StringVar(&q.Resource, "resource", "", "`URI` of the resource (resources/read)")
 	fs.StringVar(&q.Prompt, "prompt", "", "`name` of the prompt (prompts/get)")
 	fs.Func("arguments", "the call's arguments, a JSON `object`", func(s string) error { q.Arguments = []byte(s); return nil })
+	fs.Func("claims", "claims of a verified token, a JSON `object`", func(s string) error { q.Claims = []byte(s); return nil })
 	fs.Func("header", "`name=value` of an HTTP header; may be repeated", q.addHeader)
 	fs.StringVar(&q.Source, "source", "", "IP `address` of the caller")
 	fs.StringVar(&q.Path, "path", "", "`path` of the HTTP request; /mcp for MCP, / otherwise")
@@ -147,7 +151,14 @@ func explain(ctx context.Context, f *explainFlags) (*answer, error) {
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("the configuration has problems:\n%w", inside(f.config, problems))
 	}
-	rules, err := ruleset.Build(c, ruleset.Deps{Audit: audit.New(io.Discard, audit.Options{}), TrustDomains: domains})
+	token, err := f.assumed()
+	if err != nil {
+		return nil, fmt.Errorf("--claims: %w", err)
+	}
+	if err := f.carry(); err != nil {
+		return nil, err
+	}
+	rules, err := ruleset.Build(c, ruleset.Deps{Audit: audit.New(io.Discard, audit.Options{}), TrustDomains: domains, Assumed: token})
 	if err != nil {
 		return nil, err
 	}

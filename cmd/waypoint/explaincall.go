@@ -33,6 +33,7 @@ type question struct {
 	Resource  string            `json:"resource"`
 	Prompt    string            `json:"prompt"`
 	Arguments jsontext.Value    `json:"arguments"`
+	Claims    jsontext.Value    `json:"claims"`
 	Headers   map[string]string `json:"headers"`
 	Source    string            `json:"source"`
 	Path      string            `json:"path"`
@@ -40,7 +41,7 @@ type question struct {
 }
 
 func (q *question) empty() bool {
-	return q.Caller+q.Service+q.Method+q.Tool+q.Resource+q.Prompt+q.Source+q.Path+q.Version == "" && q.Arguments == nil && q.Headers == nil
+	return q.Caller+q.Service+q.Method+q.Tool+q.Resource+q.Prompt+q.Source+q.Path+q.Version == "" && q.Arguments == nil && q.Headers == nil && q.Claims == nil
 }
 
 func (q *question) unmarshal(text []byte) error {

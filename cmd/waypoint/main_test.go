@@ -12,7 +12,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"waypoint": main, "toolserver": toolServer})
 }
 
-// Each script starts with a copy of examples/company-mcp in the directory company-mcp.
+// Each script starts with a copy of examples/company-mcp in the directory company-mcp, and so on.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -21,7 +21,12 @@ func TestScripts(t *testing.T) {
 		Cmds:                commands,
 		Setup: func(e *testscript.Env) error {
 			e.Values[programsKey{}] = map[string]*program{}
-			return os.CopyFS(e.WorkDir+"/company-mcp", os.DirFS("../../examples/company-mcp"))
+			for _, name := range []string{"company-mcp", "operators", "obo-chain"} {
+				if err := os.CopyFS(e.WorkDir+"/"+name, os.DirFS("../../examples/"+name)); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	})
 }

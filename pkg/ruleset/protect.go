@@ -138,6 +138,16 @@ func (all protections) stages(s config.Scope, a mesh.Attached, known catalogs, d
 	if len(merged) > 0 {
 		asked = append(asked, mergeRequests(merged))
 	}
+	if d.Assumed != nil {
+		assume(asked, d.Assumed)
+		for i, e := range external {
+			external[i].Stage = unasked{e.Stage.Name()}
+		}
+		if trade != nil {
+			out.after = append(out.after, policy.Entry{Stage: unasked{"exchange"}})
+			trade = nil
+		}
+	}
 	if trade != nil {
 		stage, err := exchange.New(trading(*trade, asked))
 		if err != nil {

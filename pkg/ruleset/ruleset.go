@@ -25,6 +25,9 @@ type Deps struct {
 	Choice       mesh.Choice            // nil chooses endpoints at random
 	Authorities  *Authorities           // nil asks nobody
 	Self         func() identity.ID     // of this waypoint; nil: servers are not told who calls
+
+	// Assumed is whom every bearer token speaks of, for explanations: nothing is verified then, and nobody is asked.
+	Assumed *policy.Caller
 }
 
 // Ruleset is one immutable snapshot of configuration.
