@@ -20,7 +20,7 @@ type protection struct {
 	refs                  []v1alpha1.TargetRef
 	problems              []Problem // what it targets is refused as long as there are any
 
-	authn    *authn.Policy     // of an AgentAuthentication, without Verify
+	authn    *authn.Policy // of an AgentAuthentication, without Verify
 	verify   func(catalogs) authn.Verify
 	requests *requests         // of a RequestAuthentication
 	external policy.Stage      // of an AgentAuthentication with externalAuthorization, or of a policy with CUSTOM
