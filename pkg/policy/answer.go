@@ -20,12 +20,23 @@ type Answer struct {
 // Answer asks each Answerer in order, and returns the first answer, or nil.
 func (p *Pipeline) Answer(c *call.Call) *Answer {
 	for _, s := range p.answerers {
-		if a := s.Answer(c); a != nil {
-			a.Stage = s.Name()
-			return a
+		if a := answer(s, c); a != nil {
+			said := *a // which may be the same for everybody
+			said.Stage = s.Name()
+			return &said
 		}
 	}
 	return nil
+}
+
+// answer keeps a panic in one stage from ending the process: it has no answer then, and the call is judged.
+func answer(s Answerer, c *call.Call) (a *Answer) {
+	defer func() {
+		if recover() != nil {
+			a = nil
+		}
+	}()
+	return s.Answer(c)
 }
 
 // Answered builds the Outcome of a call that a stage answered. Every Observer sees it.

@@ -15,8 +15,18 @@ func (p *Pipeline) challenge(c *call.Call, v *Verdict) {
 		return
 	}
 	for _, by := range p.challenges {
-		if v.Challenge = by.Challenge(c, v.Scopes); v.Challenge != "" {
+		if v.Challenge = challenge(by, c, v.Scopes); v.Challenge != "" {
 			return
 		}
 	}
+}
+
+// challenge keeps a panic in one stage from ending the process: the call is refused all the same.
+func challenge(by Challenger, c *call.Call, scopes []string) (value string) {
+	defer func() {
+		if recover() != nil {
+			value = ""
+		}
+	}()
+	return by.Challenge(c, scopes)
 }

@@ -70,9 +70,10 @@ func withoutCookie(lines []string, name string) []string {
 	for _, line := range lines {
 		var pairs []string
 		for pair := range strings.SplitSeq(line, ";") {
+			pair = strings.TrimSpace(pair)
 			n, _, _ := strings.Cut(pair, "=")
-			if !strings.EqualFold(strings.TrimSpace(n), name) {
-				pairs = append(pairs, strings.TrimSpace(pair))
+			if pair != "" && !strings.EqualFold(strings.TrimSpace(n), name) {
+				pairs = append(pairs, pair)
 			}
 		}
 		if len(pairs) > 0 {

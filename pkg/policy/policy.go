@@ -69,8 +69,8 @@ type Verdict struct {
 	Hidden int            // for Rewrite of a list: how many entries were cut
 	Notes  []Note         // what else was seen and not applied: dry runs, AUDIT rules, evaluation errors
 
-	Caller    *Caller      // for Pass: what a token proves; the stages that follow find it in the call
-	Headers   []HeaderEdit // for Pass: changes to the request's header, in order; the stages that follow see them
+	Caller    *Caller      // for Pass and Rewrite: what a token proves; the stages that follow find it in the call
+	Headers   []HeaderEdit // for Pass and Rewrite: changes to the request's header, in order; the stages that follow see them
 	Challenge string       // for Deny: the value of WWW-Authenticate (RFC 9110 section 11.6.1); the peer gets status 401 or 403 with it
 	Scopes    []string     // for Deny with scope_missing: all that the call needs; a Challenger makes the challenge of them
 }
