@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -78,8 +80,8 @@ func (r *reviewer) Review(ctx context.Context, token string) (identity.ID, error
 	}}
 	resource := schema.GroupVersionResource{Group: "authentication.k8s.io", Version: "v1", Resource: "tokenreviews"}
 	answer, err := r.api.Resource(resource).Create(ctx, review, metav1.CreateOptions{})
-	if err != nil {
-		return identity.ID{}, errors.New("the API server does not review it")
+	if err != nil { // not its text, which may repeat the token
+		return identity.ID{}, fmt.Errorf("%w: create on tokenreviews.authentication.k8s.io: %s", sts.ErrNotReviewed, cmp.Or(string(apierrors.ReasonForError(err)), "no answer"))
 	}
 	good, _, _ := unstructured.NestedBool(answer.Object, "status", "authenticated")
 	name, _, _ := unstructured.NestedString(answer.Object, "status", "user", "username")

@@ -37,6 +37,9 @@ type RegisteredClient struct {
 	Algorithm    string           // of its assertions
 }
 
+// ErrNotReviewed is wrapped by the error of a Reviewer that could not ask: it is not the token's fault.
+var ErrNotReviewed = errors.New("nobody could be asked about the service account's token")
+
 // Reviewer says whose service-account token that is (Kubernetes TokenReview).
 type Reviewer interface {
 	Review(ctx context.Context, token string) (identity.ID, error)
@@ -191,7 +194,10 @@ func (s *Server) byServiceAccount(ctx context.Context, token string) (*client, *
 		return nil, refuse(invalidClient, "nobody knows who signed the assertion")
 	}
 	id, err := s.o.Reviewer.Review(ctx, token)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotReviewed):
+		return nil, refuse(unavailable, "%v", err)
+	case err != nil:
 		return nil, refuse(invalidClient, "the service account's token is not accepted")
 	}
 	return &client{party: party{id: id}, method: "service_account"}, nil
