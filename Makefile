@@ -44,7 +44,7 @@ race: ## the same under the race detector (needs a C compiler)
 	@$(COUNT) -modules '$(MODULES)' -race ./...
 
 lint: ## gofmt, go vet, staticcheck, tidy go.mod files
-	@GO='$(GO)' tools/lint '$(MODULES) e2e e2e/identity/zitadel'
+	@GO='$(GO)' tools/lint '$(MODULES) e2e e2e/identity/zitadel e2e/identity/opa'
 
 vuln: ## govulncheck; says so and passes where its database cannot be reached
 	@GO='$(GO)' tools/vuln '$(MODULES)'

@@ -104,6 +104,49 @@ func (a *istioAuthorizer) questions(t *testing.T) int {
 	return strings.Count(a.said(), "[gRPCv3]")
 }
 
+// authorizerEntry is the service that is asked, in the mesh.
+const authorizerEntry = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: authorizer, namespace: identity}
+spec:
+  hosts: [authorizer.identity.svc.cluster.local]
+  addresses: [10.96.1.9]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9000, name: grpc, protocol: GRPC}]
+  workloadSelector: {labels: {app: authorizer}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata:
+  name: authorizer
+  namespace: identity
+  labels: {app: authorizer, networking.istio.io/tunnel: http}
+spec: {address: 10.244.1.9, serviceAccount: authorizer, ports: {grpc: 9000}}
+`
+
+// authorizedWorld runs examples/operators with more policies, and a service that is asked.
+func authorizedWorld(t *testing.T, policies string, authorizer netip.AddrPort) (*world, *backend, *issuer) {
+	t.Helper()
+	w, tools := newWorld(t), &backend{}
+	idp, agw := newIssuer(t, "https://idp.example.com"), newIssuer(t, "https://agw-sts.example.com")
+	keys := http.NewServeMux()
+	keys.Handle("/realms/company/keys", idp)
+	keys.Handle("/sts/keys", agw)
+	for _, name := range []string{"github-mcp", "advisors-mcp", "company-mcp"} {
+		w.place("tools", name, tools)
+	}
+	w.place("identity", "keys", keys)
+	in, err := w.mesh.Inbound(testmesh.InboundConfig{Workload: w.mesh.ID("identity", "authorizer"), App: authorizer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.at["authorizer"] = testmesh.Placement{App: authorizer, Tunnel: in.Addr()}
+	w.startWith("operators", policies+authorizerEntry)
+	return w, tools, idp
+}
+
 // Istio's own authorizer decides, through the mesh, about the calls that a CUSTOM policy names, and about those only.
 func TestCustom(t *testing.T) {
 	const policies = `apiVersion: waymark.dev/v1alpha1
@@ -137,42 +180,9 @@ spec:
   externalAuthorization:
     backendRef: {name: authorizer, namespace: identity, port: 9000}
   rules: [{}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: authorizer, namespace: identity}
-spec:
-  hosts: [authorizer.identity.svc.cluster.local]
-  addresses: [10.96.1.9]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 9000, name: grpc, protocol: GRPC}]
-  workloadSelector: {labels: {app: authorizer}}
----
-apiVersion: networking.istio.io/v1
-kind: WorkloadEntry
-metadata:
-  name: authorizer
-  namespace: identity
-  labels: {app: authorizer, networking.istio.io/tunnel: http}
-spec: {address: 10.244.1.9, serviceAccount: authorizer, ports: {grpc: 9000}}
 `
 	authorizer := startIstioAuthorizer(t)
-	w, tools := newWorld(t), &backend{}
-	idp, agw := newIssuer(t, "https://idp.example.com"), newIssuer(t, "https://agw-sts.example.com")
-	keys := http.NewServeMux()
-	keys.Handle("/realms/company/keys", idp)
-	keys.Handle("/sts/keys", agw)
-	for _, name := range []string{"github-mcp", "advisors-mcp", "company-mcp"} {
-		w.place("tools", name, tools)
-	}
-	w.place("identity", "keys", keys)
-	in, err := w.mesh.Inbound(testmesh.InboundConfig{Workload: w.mesh.ID("identity", "authorizer"), App: authorizer.addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.at["authorizer"] = testmesh.Placement{App: authorizer.addr, Tunnel: in.Addr()}
-	w.startWith("operators", policies)
+	w, tools, idp := authorizedWorld(t, policies, authorizer.addr)
 
 	agent, trusted := w.client("agent", "10.96.1.1:3000"), w.client("trusted", "10.96.1.1:3000")
 	token := idp.token(t, map[string]any{"scope": "github-readonly", "note": "s3cret"})

@@ -4,6 +4,7 @@ package identity_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -229,7 +231,13 @@ type result struct {
 // call calls a tool with a token; "" sends none.
 func (w *world) call(c *http.Client, host, tool, token string, more ...string) result {
 	w.t.Helper()
-	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{}}}`, tool)
+	return w.callWith(c, host, tool, "{}", token, more...)
+}
+
+// callWith has arguments, too.
+func (w *world) callWith(c *http.Client, host, tool, arguments, token string, more ...string) result {
+	w.t.Helper()
+	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, tool, arguments)
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://"+host+"/mcp", strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
@@ -265,4 +273,29 @@ func (w *world) call(c *http.Client, host, tool, token string, more ...string) r
 		w.t.Error("the record has the token in it")
 	}
 	return out
+}
+
+// goPeer builds a peer that is a Go module of its own. Where its modules cannot be had the test is skipped; where peers are required it
+// fails.
+func goPeer(t *testing.T, name string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{.ImportPath}}", ".") // downloads what the program needs, and nothing else
+	list.Dir = name
+	var words bytes.Buffer
+	list.Stderr = &words
+	if err := list.Run(); err != nil {
+		if os.Getenv("CI") != "" || os.Getenv("WAYMARK_REQUIRE_PEERS") == "1" {
+			t.Fatalf("go list in %s: %v: %s", name, err, &words)
+		}
+		t.Skipf("needs modules from a Go proxy: go list in %s: %v: %s", name, err, &words)
+	}
+	file := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", file, ".")
+	build.Dir = name
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
 }

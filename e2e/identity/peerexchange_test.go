@@ -48,30 +48,6 @@ type zitadel struct {
 	web         *http.Transport
 }
 
-// zitadelProgram builds the provider. Where its modules cannot be had the test is skipped; where peers are required it fails.
-func zitadelProgram(t *testing.T) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{.ImportPath}}", ".") // downloads what the program needs, and nothing else
-	list.Dir = "zitadel"
-	var words bytes.Buffer
-	list.Stderr = &words
-	if err := list.Run(); err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("WAYMARK_REQUIRE_PEERS") == "1" {
-			t.Fatalf("go list in zitadel: %v: %s", err, &words)
-		}
-		t.Skipf("needs modules from a Go proxy: go list in zitadel: %v: %s", err, &words)
-	}
-	file := filepath.Join(t.TempDir(), "zitadel")
-	build := exec.CommandContext(ctx, "go", "build", "-o", file, ".")
-	build.Dir = "zitadel"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return file
-}
-
 func newZitadel(t *testing.T, file string, args ...string) *zitadel {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -288,7 +264,7 @@ func (z *zitadel) sum(t *testing.T, answer []byte) string {
 // A token service that nobody here wrote: what it answers to our client, tokens traded on the hop, and what becomes of calls when it
 // is gone.
 func TestZitadel(t *testing.T) {
-	file := zitadelProgram(t)
+	file := goPeer(t, "zitadel")
 	t.Run("Answers", func(t *testing.T) { zitadelAnswers(t, file) })
 	t.Run("OnTheHop", func(t *testing.T) { zitadelOnTheHop(t, file) })
 	t.Run("Away", func(t *testing.T) { zitadelAway(t, file) })
