@@ -30,6 +30,7 @@ func TestMesh(t *testing.T) {
 		{"policy path", policyPath},
 		{"policy change to enforcement", policyChange},
 		{"namespaces", namespaces},
+		{"tokens", tokens},
 		{"malformed objects", malformed},
 		{"a Gateway that is not there", noGateway},
 		{"endpoints", endpoints},
