@@ -218,7 +218,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	w.place("identity", "keys", keys)
 	w.startWith("operators", anybodyPings, "policies.yaml", "      algorithms: [RS256, ES256, EdDSA]\n", "      algorithms: [RS256, ES256, EdDSA]\n      clockSkew: 0s\n")
 	c := w.client("agent", "10.96.1.1:3000")
-	open := func(method, body, token string) *bufio.Reader {
+	open := func(method, body, token, session string) *bufio.Reader {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://github-mcp:3000/mcp", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -226,7 +226,9 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		r.Header.Set("Accept", "application/json, text/event-stream")
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Mcp-Protocol-Version", "2025-06-18")
-		r.Header.Set("Mcp-Session-Id", "s-1")
+		if session != "" {
+			r.Header.Set("Mcp-Session-Id", session)
+		}
 		r.Header.Set("Authorization", "Bearer "+token)
 		resp, err := c.Do(r)
 		if err != nil {
@@ -248,12 +250,14 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 		}
 	}
 	brief := idp.token(t, map[string]any{"exp": time.Now().Add(3 * time.Second).Unix()})
-	ends := open(http.MethodGet, "", brief)
-	goesOn := open(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_me","arguments":{}}}`, brief)
-	lives := open(http.MethodGet, "", idp.token(t, nil))
+	ends, alone := open(http.MethodGet, "", brief, "s-1"), open(http.MethodGet, "", brief, "")
+	goesOn := open(http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_me","arguments":{}}}`, brief, "s-1")
+	lives := open(http.MethodGet, "", idp.token(t, nil), "s-1")
 
-	if rest, err := io.ReadAll(ends); err == nil || strings.Contains(string(rest), "data:") {
-		t.Errorf("the stream ended as if it were whole: %q", rest)
+	for name, stream := range map[string]io.Reader{"with a session": ends, "without a session": alone} {
+		if rest, err := io.ReadAll(stream); err == nil || strings.Contains(string(rest), "data:") {
+			t.Errorf("the stream %s ended as if it were whole: %q", name, rest)
+		}
 	}
 	record, err := w.waypoint.Audit().Find(t.Context(), 0, func(r testmesh.Record) bool { return r.Code == "token_invalid" })
 	if err != nil || !strings.Contains(record.Reason, "expired") {

@@ -49,7 +49,7 @@ func NewTokens(cfg *rest.Config, namespace, account string) (*Tokens, error) {
 	}, nil
 }
 
-// For returns a token for an audience. An error does not repeat what the API server sent.
+// For returns a token for an audience. An error says what the API server said, which is never a token.
 func (t *Tokens) For(ctx context.Context, audience string) (string, error) {
 	now := time.Now()
 	t.mu.Lock()

@@ -27,9 +27,27 @@ type liveCall struct {
 type liveSet struct {
 	mu    sync.Mutex
 	calls map[*liveCall]struct{}
+
+	ctx    context.Context // of what is done later
+	cancel context.CancelFunc
+	closed bool
+	work   sync.WaitGroup
 }
 
-func newLiveSet() *liveSet { return &liveSet{calls: map[*liveCall]struct{}{}} }
+func newLiveSet() *liveSet {
+	s := &liveSet{calls: map[*liveCall]struct{}{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// close ends what is done later, and waits for it.
+func (s *liveSet) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+}
 
 // add registers c and returns its entry, a context that ends when it is cut, and the function that ends the registration.
 func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (*liveCall, context.Context, func()) {
@@ -50,12 +68,28 @@ func (s *liveSet) add(ctx context.Context, t *tunnel, c *call.Call) (*liveCall, 
 }
 
 // later does something about e after a while, unless e has ended by then. It can be called once.
-func (s *liveSet) later(e *liveCall, after time.Duration, do func()) {
+func (s *liveSet) later(e *liveCall, after time.Duration, do func(ctx context.Context)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.calls[e]; ok && e.timer == nil {
-		e.timer = time.AfterFunc(max(after, 0), do)
+	if _, ok := s.calls[e]; !ok || e.timer != nil {
+		return
 	}
+	e.timer = time.AfterFunc(max(after, 0), func() {
+		if s.begin(e) {
+			defer s.work.Done()
+			do(s.ctx)
+		}
+	})
+}
+
+func (s *liveSet) begin(e *liveCall) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.calls[e]
+	if ok = ok && !s.closed; ok {
+		s.work.Add(1)
+	}
+	return ok
 }
 
 // again does it once more, after a while.

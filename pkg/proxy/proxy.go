@@ -159,8 +159,8 @@ func (p *Proxy) outlive(e *liveCall, token *identity.Claims) {
 	if token == nil || token.Expiry.IsZero() {
 		return
 	}
-	p.live.later(e, token.Expiry.Sub(p.cfg.Now()), func() {
-		ctx, cancel := context.WithTimeout(context.Background(), tokenJudgment)
+	p.live.later(e, token.Expiry.Sub(p.cfg.Now()), func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, tokenJudgment)
 		defer cancel()
 		p.reconsider(ctx, p.cfg.Rules(), e)
 		if since := p.cfg.Now().Sub(token.Expiry); since < tokenGrace {
@@ -205,6 +205,7 @@ func (p *Proxy) Close() error {
 	err := p.inner.close()
 	p.live.each(func(e *liveCall) { e.cut(errClosing) })
 	p.tunnels.Wait()
+	p.live.close()
 	p.upstream.close() // now that nobody opens another connection
 	return err
 }

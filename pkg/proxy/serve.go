@@ -281,10 +281,11 @@ func (f *flow) respond(in *inbound, length int64) {
 	f.x.respond(in.status, h, length)
 }
 
-// besideCalls reports whether the exchange is a stream that stands beside the calls of a session: what a server has to say there has no
-// end. The stream of 2024-11-05 is not one, which brings the answers to calls.
+// besideCalls reports whether the exchange is a stream that stands beside calls: what a server has to say there has no end. The stream of
+// 2024-11-05 is not one, which brings the answers to calls; it has neither a session nor a version in its head.
 func (f *flow) besideCalls() bool {
-	return f.call.Protocol == call.MCP && f.call.Intent == call.Plumbing && (f.call.Session != "" || f.call.Method == "subscriptions/listen")
+	c := f.call
+	return c.Protocol == call.MCP && c.Intent == call.Plumbing && (c.Session != "" || c.Version != "" || c.Method == "subscriptions/listen")
 }
 
 // interrupt ends an exchange whose answer is incomplete, so that the caller can tell.

@@ -107,6 +107,7 @@ func (all protections) stages(s config.Scope, a mesh.Attached, known catalogs, d
 	var merged []*requests
 	var external []policy.Entry
 	var trade *exchange.Options
+	described := false // by metadata: the first one makes the challenge
 	for _, p := range all {
 		if !s.Applies(p.namespace, p.refs, a) {
 			continue
@@ -118,8 +119,8 @@ func (all protections) stages(s config.Scope, a mesh.Attached, known catalogs, d
 			verified := *p.authn
 			verified.Verify = p.verify(known.of(s, a))
 			asked = append(asked, verified)
-			if m := p.authn.Metadata; m != nil && out.askable == nil { // the first one makes the challenge
-				out.askable = m.Scopes
+			if m := p.authn.Metadata; m != nil && !described {
+				out.askable, described = m.Scopes, true
 			}
 		}
 		if p.requests != nil {

@@ -50,7 +50,7 @@ func (s *source) match(j *judgment) bool {
 	return s.matchToken(j)
 }
 
-// matchToken compares what the token says of the caller. On a raw connection nobody sees a token, see unseen.
+// matchToken compares what the token says of the caller. An actor for whom nobody vouches counts against the caller only. On a raw connection nobody sees a token, see unseen.
 func (s *source) matchToken(j *judgment) bool {
 	if s.requests == nil && s.notRequests == nil && s.actors == nil && s.notActors == nil {
 		return true
@@ -72,10 +72,10 @@ func (s *source) matchToken(j *judgment) bool {
 	}
 	found := s.actors == nil
 	for _, hop := range j.c.Chain[min(1, len(j.c.Chain)):] { // the first one is the user
-		if s.notActors != nil && s.notActors.match(hop.Subject) {
+		if s.notActors != nil && s.notActors.match(hop.Subject) && (hop.Verified || !j.against) {
 			return false
 		}
-		found = found || s.actors.match(hop.Subject)
+		found = found || s.actors.match(hop.Subject) && (hop.Verified || j.against)
 	}
 	return found
 }

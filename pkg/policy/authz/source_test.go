@@ -92,6 +92,22 @@ func TestTrustDomainAliases(t *testing.T) {
 	}
 }
 
+// An actor whom nobody vouches for can only make things worse for the caller.
+func TestActorsThatNobodyVouchesFor(t *testing.T) {
+	c := chained("ann", "butler", "coach")
+	c.Chain[1].Verified = false
+	for source, want := range map[string]struct{ allow, deny bool }{
+		`actors: [butler]`: {false, true}, `notActors: [butler]`: {false, true}, `actors: [coach]`: {true, true}, `notActors: [coach]`: {false, false},
+	} {
+		if got := inspect(t, stage(t, `{rules: [{from: [{source: {`+source+`}}]}]}`), c).Action == policy.Pass; got != want.allow {
+			t.Errorf("ALLOW matches %s: got %v", source, got)
+		}
+		if got := inspect(t, stage(t, `{action: DENY, rules: [{from: [{source: {`+source+`}}]}]}`), c).Action == policy.Deny; got != want.deny {
+			t.Errorf("DENY matches %s: got %v", source, got)
+		}
+	}
+}
+
 // What the token says of the caller; on a raw connection nobody sees a token, which counts against the caller (Istio drops such a
 // field from a DENY rule, and such a rule from an ALLOW policy).
 func TestFromToken(t *testing.T) {
