@@ -68,7 +68,7 @@ controlled  = $(if $(E2E_KUBECONFIG),,$(if $(E2E),$(filter $(CONTROLLED),$(subst
 
 e2e: ## against peers nobody here wrote (E2E=hbone,mcp runs some of the suites)
 	@$(if $(controlled),WAYMARK_CONTROLPLANE="$$(tools/controlplane/build)" || exit 1; export WAYMARK_CONTROLPLANE;) \
-	JSON_TEST_SUITE="$${JSON_TEST_SUITE:-$$(tools/jsonsuite)}" $(COUNT) -modules e2e -p 1 -count=1 -timeout 30m $(SUITES)
+	JSON_TEST_SUITE="$${JSON_TEST_SUITE:-$$(tools/jsonsuite)}" $(COUNT) -modules e2e -p 1 -count=1 -timeout 10m $(SUITES)
 
 kind-up: image ## a kind cluster with Istio ambient and this waypoint (needs docker and kind)
 	@e2e/kind/up waymark/waypoint:$(VERSION)

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -196,7 +197,9 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	keys.Handle("/realms/company/keys", idp)
 	keys.Handle("/sts/keys", agw)
 	release := make(chan struct{})
-	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end)
+	left := make(chan struct{}, 3)
 	streams := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		rw.Header().Set("Content-Type", "text/event-stream")
@@ -206,6 +209,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 			select {
 			case <-release:
 			case <-r.Context().Done():
+				left <- struct{}{}
 			}
 			return
 		}
@@ -218,8 +222,10 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	w.place("identity", "keys", keys)
 	w.startWith("operators", anybodyPings, "policies.yaml", "      algorithms: [RS256, ES256, EdDSA]\n", "      algorithms: [RS256, ES256, EdDSA]\n      clockSkew: 0s\n")
 	c := w.client("agent", "10.96.1.1:3000")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	open := func(method, body, token, session string) *bufio.Reader {
-		r, err := http.NewRequestWithContext(t.Context(), method, "http://github-mcp:3000/mcp", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(ctx, method, "http://github-mcp:3000/mcp", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,8 +269,14 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	if err != nil || !strings.Contains(record.Reason, "expired") {
 		t.Errorf("the record: %+v, %v", record, err)
 	}
-	release <- struct{}{} // the call ends, or else the other stream; each of them is whole
-	release <- struct{}{}
+	for range 2 {
+		select {
+		case <-left:
+		case <-ctx.Done():
+			t.Fatal("the server still sends a stream whose token ended")
+		}
+	}
+	end() // what goes on is whole
 	if rest, err := io.ReadAll(goesOn); err != nil || !strings.Contains(string(rest), `"done"`) {
 		t.Errorf("the answer: %q, %v", rest, err)
 	}
