@@ -3,12 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -23,13 +19,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
-
 	"waymark.dev/waypoint/internal/testmesh"
 	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/identity/jwks"
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 	"waymark.dev/waypoint/pkg/oauth"
 	"waymark.dev/waypoint/pkg/sts"
 )
@@ -49,7 +43,7 @@ type story struct {
 	dir      string
 	mesh     *testmesh.Mesh
 	waypoint *testmesh.Waypoint
-	users    *ecdsa.PrivateKey
+	users    *jwkstest.Key
 	verifier *jwks.Verifier
 	service  string // where the token service is, over mutual TLS
 	servers  []*http.Server
@@ -57,15 +51,12 @@ type story struct {
 }
 
 func newStory(ctx context.Context, example string, log *slog.Logger) (_ *story, err error) {
-	s := &story{mesh: testmesh.New(identity.RequireTrustDomain(trustDomain))}
+	s := &story{mesh: testmesh.New(identity.RequireTrustDomain(trustDomain)), users: jwkstest.NewKey()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.users, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return nil, err
-	}
 	if s.dir, err = os.MkdirTemp("", "waymark-demo-"); err != nil {
 		return nil, err
 	}
@@ -99,14 +90,10 @@ func plan(w http.ResponseWriter, r *http.Request) {
 
 // newService is the token service, with the grants of the example.
 func (s *story) newService(example string) (*sts.Server, error) {
-	point, err := s.users.PublicKey.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	b64 := base64.RawURLEncoding.EncodeToString
+	var err error
 	s.verifier, err = jwks.New(jwks.Options{Issuers: []jwks.Issuer{{
 		Issuer: storyUsers, AnyAudience: "the token service judges it", Algorithms: []string{"ES256"},
-		Keys: jwks.Keys{Inline: fmt.Appendf(nil, `{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))},
+		Keys: jwks.Keys{Inline: s.users.Set()},
 	}}})
 	if err != nil {
 		return nil, err
@@ -182,18 +169,10 @@ func (s *story) steps() []step {
 
 // token is what alice's identity provider gives out for an agent that she asks.
 func (s *story) token(agent string) string {
-	claims, err := json.Marshal(map[string]any{
+	return s.users.Sign(map[string]any{
 		"iss": storyUsers, "sub": "alice", "aud": agent, "scope": "training", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 		"may_act": map[string]string{"sub": agent},
 	})
-	if err != nil {
-		return ""
-	}
-	signed, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), s.users))
-	if err != nil {
-		return ""
-	}
-	return string(signed)
 }
 
 // trade is an exchange at the token service, as a workload. made makes the token that is traded; nil takes what is in subject.

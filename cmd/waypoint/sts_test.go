@@ -22,11 +22,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
-
 	"waymark.dev/waypoint/internal/testmesh"
 	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 )
 
 // locked is a writer that a test reads while a program writes.
@@ -92,14 +90,18 @@ func TestSTS(t *testing.T) {
 	if err := mesh.WriteCertificates(filepath.Join(dir, "certs"), mesh.ID("identity", "sts")); err != nil {
 		t.Fatal(err)
 	}
-	user := testKey(t)
-	der, err := x509.MarshalPKCS8PrivateKey(testKey(t))
+	user := jwkstest.NewKey()
+	signing, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(signing)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "keys", "first.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	objects := filepath.Join(dir, "config", "objects.yaml")
-	write(t, objects, fmt.Sprintf(stsObjects, publicSet(user), "agent-coach"))
+	write(t, objects, fmt.Sprintf(stsObjects, user.Set(), "agent-coach"))
 
 	ctx, stop := context.WithCancel(t.Context())
 	var out, log locked
@@ -113,7 +115,7 @@ func TestSTS(t *testing.T) {
 	base := "https://" + log.await(t, `address=(\S+)`)[1]
 	butler, thief := stsClient(t, mesh, "agent-butler"), stsClient(t, mesh, "thief")
 
-	subject := userToken(t, user)
+	subject := userToken(user)
 	token, code := trade(t, butler, base, subject, "agent-coach")
 	if code != "" || strings.Count(token, ".") != 2 {
 		t.Fatalf("got %q %q\n%s", token, code, out.String())
@@ -127,7 +129,7 @@ func TestSTS(t *testing.T) {
 	if _, code := trade(t, butler, base, subject, "agent-driver"); code != "invalid_target" {
 		t.Errorf("another audience: %q", code)
 	}
-	write(t, objects, fmt.Sprintf(stsObjects, publicSet(user), "agent-driver"))
+	write(t, objects, fmt.Sprintf(stsObjects, user.Set(), "agent-driver"))
 	log.await(t, "grants in force")
 	if _, code := trade(t, butler, base, subject, "agent-driver"); code != "" {
 		t.Errorf("after the change: %q", code)
@@ -146,39 +148,12 @@ func TestSTS(t *testing.T) {
 	}
 }
 
-func testKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func publicSet(key *ecdsa.PrivateKey) string {
-	point, _ := key.PublicKey.Bytes()
-	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
-}
-
-func userToken(t *testing.T, key *ecdsa.PrivateKey) string {
-	t.Helper()
-	claims, err := json.Marshal(map[string]any{
+// userToken is alice's, for Butler.
+func userToken(k *jwkstest.Key) string {
+	return k.Sign(map[string]any{
 		"iss": "https://idp.example.com", "sub": "alice", "aud": "agent-butler", "scope": "training", "request": map[string]string{"id": "t-7"}, "iat": time.Now().Unix(),
 		"exp": time.Now().Add(time.Hour).Unix(), "may_act": map[string]string{"sub": "agent-butler"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := jws.NewHeaders()
-	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
-		t.Fatal(err)
-	}
-	signed, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), key, jws.WithProtectedHeaders(h)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(signed)
 }
 
 func stsClient(t *testing.T, mesh *testmesh.Mesh, account string) *http.Client {

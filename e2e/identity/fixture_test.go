@@ -5,10 +5,6 @@ package identity_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
 	"io"
@@ -25,12 +21,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
 	"go.uber.org/goleak"
 
 	"waymark.dev/waypoint/internal/testmesh"
 	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,7 +33,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // issuer signs tokens, and serves the keys that they are verified with.
 type issuer struct {
 	name string
-	key  *ecdsa.PrivateKey
+	key  *jwkstest.Key
 
 	mu      sync.Mutex
 	fetched int
@@ -47,18 +42,10 @@ type issuer struct {
 
 func newIssuer(t *testing.T, name string) *issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &issuer{name: name, key: key}
+	return &issuer{name: name, key: jwkstest.NewKey()}
 }
 
-func (i *issuer) keys() []byte {
-	point, _ := i.key.PublicKey.Bytes()
-	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Appendf(nil, `{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256","use":"sig","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
-}
+func (i *issuer) keys() []byte { return i.key.Set() }
 
 func (i *issuer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
@@ -83,19 +70,7 @@ func (i *issuer) token(t *testing.T, claims map[string]any) string {
 	t.Helper()
 	all := map[string]any{"iss": i.name, "sub": "alice", "aud": "tools", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(all, claims)
-	b, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := jws.NewHeaders()
-	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
-		t.Fatal(err)
-	}
-	signed, err := jws.Sign(b, jws.WithKey(jwa.ES256(), i.key, jws.WithProtectedHeaders(h)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(signed)
+	return i.key.Sign(all)
 }
 
 // backend is a server of MCP without sessions that answers every call, and remembers the header of the last one.

@@ -1,11 +1,6 @@
 package istio_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/json/v2"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 )
 
 // Who is asking, and for whom, in a cluster: keys from a ConfigMap that a Role names, a chain that is bound to the certificate that
@@ -31,7 +26,7 @@ func tokens(t *testing.T, w *world) {
 	teller, intern := p.caller(t, "teller", way), p.caller(t, "intern", way)
 	w.await(t, "attached", func() error { _, err := teller.tryMCP(t, authority); return err })
 
-	key := newTokenKey(t)
+	key := jwkstest.NewKey()
 	w.k.ApplyText(t, keysOf(p.ns, key), `{apiVersion: waymark.dev/v1alpha1, kind: AgentAuthentication, metadata: {name: users, namespace: tokens}, spec: {
   targetRefs: [{kind: Service, name: mcp}],
   issuers: [{issuer: "https://idp.example.com", audiences: [mcp], algorithms: [ES256], jwks: {configMapRef: {name: keys, key: jwks}}}],
@@ -40,7 +35,7 @@ func tokens(t *testing.T, w *world) {
   targetRefs: [{kind: Service, name: mcp}],
   rules: [{from: [{source: {actors: ["*/sa/teller"], requestPrincipals: ["https://idp.example.com/alice"]}}], when: [{cel: 'jwt.scope.contains("read")'}]}]}}`)
 	var token atomic.Value
-	token.Store(key.token(t, "teller", "read"))
+	token.Store(alices(key, "teller", "read"))
 	connect := func(c *caller) (*mcp.ClientSession, error) {
 		client := c.http(t, authority)
 		client.Transport = bearer{client.Transport, &token}
@@ -84,9 +79,9 @@ func tokens(t *testing.T, w *world) {
 	})
 	refusedWith(intern, "the token of another workload", "chain_unbound", "is not the caller")
 	good := token.Load()
-	token.Store(key.token(t, "teller", "reader"))
+	token.Store(alices(key, "teller", "reader"))
 	refusedWith(teller, "another scope", "entitlement_denied", "no ALLOW rule matched")
-	token.Store(newTokenKey(t).token(t, "teller", "read"))
+	token.Store(alices(jwkstest.NewKey(), "teller", "read"))
 	refusedWith(teller, "the key of somebody else", "token_invalid", "signature")
 
 	ran := b.bank.Runs("read_account")
@@ -94,10 +89,10 @@ func tokens(t *testing.T, w *world) {
 	if got := call(t, s, "read_account"); got != "ok" || b.bank.Runs("read_account") != ran+1 {
 		t.Errorf("the good token again: %q, ran %d times", got, b.bank.Runs("read_account")-ran)
 	}
-	next := newTokenKey(t)
+	next := jwkstest.NewKey()
 	w.k.ApplyText(t, keysOf(p.ns, next))
 	refusedWith(teller, "the key was replaced", "token_invalid", "signature")
-	token.Store(next.token(t, "teller", "read"))
+	token.Store(alices(next, "teller", "read"))
 	w.await(t, "the new key", func() error {
 		if got := call(t, s, "read_account"); got != "ok" {
 			return fmt.Errorf("got %q", got)
@@ -121,42 +116,14 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.RoundTripper.RoundTrip(r)
 }
 
-// tokenKey signs tokens for users.
-type tokenKey struct{ *ecdsa.PrivateKey }
-
-func newTokenKey(t *testing.T) tokenKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tokenKey{key}
+func keysOf(ns string, k *jwkstest.Key) string {
+	return fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: %s}, data: {jwks: '%s'}}`, ns, k.Set())
 }
 
-func keysOf(ns string, k tokenKey) string {
-	point, _ := k.PublicKey.Bytes()
-	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Sprintf(`{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: %s}, data: {jwks: '{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}'}}`,
-		ns, b64(point[1:33]), b64(point[33:]))
-}
-
-// token is alice's, for one workload to act with.
-func (k tokenKey) token(t *testing.T, account, scope string) string {
-	t.Helper()
-	claims, err := json.Marshal(map[string]any{
+// alices is a token of hers, for one workload to act with.
+func alices(k *jwkstest.Key, account, scope string) string {
+	return k.Sign(map[string]any{
 		"iss": "https://idp.example.com", "sub": "alice", "aud": "mcp", "scope": scope, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 		"act": map[string]string{"sub": "spiffe://cluster.local/ns/tokens/sa/" + account},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := jws.NewHeaders()
-	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
-		t.Fatal(err)
-	}
-	signed, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), k.PrivateKey, jws.WithProtectedHeaders(h)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(signed)
 }

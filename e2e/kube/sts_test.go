@@ -1,11 +1,7 @@
 package kube_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
 	"io"
@@ -19,13 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
-
 	"waymark.dev/waypoint/e2e/peers"
 	"waymark.dev/waypoint/e2e/testbed"
 	"waymark.dev/waypoint/internal/testmesh"
 	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 )
 
 // tokenService runs `waypoint sts` without a directory: its grants, its issuers and their keys are objects of the cluster, and it may
@@ -43,13 +37,13 @@ func tokenService(t *testing.T, k *testbed.Kubernetes) {
 	if err := mesh.WriteCertificates(dir, mesh.ID("sts", "token-service")); err != nil {
 		t.Fatal(err)
 	}
-	idp := newSigner(t)
+	idp := jwkstest.NewKey()
 	k.ApplyText(t, testbed.Namespace("sts", nil), testbed.Namespace("mallory", nil), testbed.ServiceAccount("sts", "token-service"))
 	for _, text := range []string{
 		`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: token-service, namespace: sts}, rules: [
 			{apiGroups: [waymark.dev], resources: [agentauthentications, tokenexchanges], verbs: [get, list, watch]},
 			{apiGroups: [""], resources: [configmaps], resourceNames: [keys], verbs: [get, list, watch]}]}`,
-		`{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '` + idp.set() + `'}}`,
+		`{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '` + string(idp.Set()) + `'}}`,
 		grants("sts", "story", "agents/sa/butler", "agent-coach"),
 		grants("mallory", "self-service", "mallory/sa/mallory", "agent-coach"), // nobody who may write elsewhere gives tokens out
 		`{apiVersion: waymark.dev/v1alpha1, kind: TokenExchange, metadata: {name: hop, namespace: sts}, spec: {exchange: {
@@ -65,7 +59,7 @@ func tokenService(t *testing.T, k *testbed.Kubernetes) {
 		{issuer: "https://idp.example.com", audiences: [`+"spiffe://cluster.local/ns/agents/sa/butler"+`], algorithms: [ES256], jwks: {configMapRef: {name: keys, key: jwks}}}]}}`)
 	base := "https://" + p.Await(t, `msg=serving .*address=(\S+)`, 30*time.Second)
 	butler, mallory := caller(t, mesh, "agents", "butler"), caller(t, mesh, "mallory", "mallory")
-	token := func() string { return idp.token(t, "spiffe://cluster.local/ns/agents/sa/butler") }
+	token := func() string { return alices(idp, "spiffe://cluster.local/ns/agents/sa/butler") }
 
 	want := func(what string, c *http.Client, audience, code string) {
 		t.Helper()
@@ -84,8 +78,8 @@ func tokenService(t *testing.T, k *testbed.Kubernetes) {
 	want("a grant that was changed", butler, "agent-driver", "")
 	want("and what it does not permit any more", butler, "agent-coach", "invalid_target")
 
-	next := newSigner(t)
-	apply(t, k, `{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '`+next.set()+`'}}`)
+	next := jwkstest.NewKey()
+	apply(t, k, `{apiVersion: v1, kind: ConfigMap, metadata: {name: keys, namespace: sts}, data: {jwks: '`+string(next.Set())+`'}}`)
 	want("the keys are others now", butler, "agent-driver", "invalid_grant")
 	idp = next
 	want("and their tokens are taken", butler, "agent-driver", "")
@@ -189,42 +183,12 @@ func grants(namespace, name, client, audience string) string {
 		{name: story, clients: [cluster.local/ns/%s], audiences: [%s], scopes: [training]}]}}`, name, namespace, client, audience)
 }
 
-// signer is an issuer of users' tokens.
-type signer struct{ key *ecdsa.PrivateKey }
-
-func newSigner(t *testing.T) *signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &signer{key}
-}
-
-func (s *signer) set() string {
-	point, _ := s.key.PublicKey.Bytes()
-	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
-}
-
-func (s *signer) token(t *testing.T, agent string) string {
-	t.Helper()
-	claims, err := json.Marshal(map[string]any{
+// alices is a token of hers, for an agent to act with.
+func alices(k *jwkstest.Key, agent string) string {
+	return k.Sign(map[string]any{
 		"iss": "https://idp.example.com", "sub": "alice", "aud": agent, "scope": "training", "iat": time.Now().Unix(),
 		"exp": time.Now().Add(time.Hour).Unix(), "may_act": map[string]string{"sub": agent},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := jws.NewHeaders()
-	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
-		t.Fatal(err)
-	}
-	signed, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), s.key, jws.WithProtectedHeaders(h)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(signed)
 }
 
 func caller(t *testing.T, mesh *testmesh.Mesh, namespace, account string) *http.Client {

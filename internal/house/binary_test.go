@@ -58,7 +58,7 @@ func TestBinary(t *testing.T) {
 	// The runtime keeps the names of functions and files even of a stripped binary. Of Istio only the messages are wanted, and
 	// typed clients of every kind of Kubernetes are what would make it fat.
 	for _, foreign := range []string{
-		module + "internal/testmesh", module + "pkg/identity/certs/certstest", module + "cmd/demo",
+		module + "internal/testmesh", module + "pkg/identity/certs/certstest", module + "pkg/identity/jwks/jwkstest", module + "cmd/demo",
 		"istio.io/istio/pkg/hbone", "istio.io/istio/pilot", "k8s.io/client-go/kubernetes", "k8s.io/api/core/v1",
 	} {
 		if bytes.Contains(content, []byte(foreign)) {

@@ -93,6 +93,7 @@ var layers = map[string]layer{
 	"cmd/waypoint": {process, "pkg/app"},
 
 	"pkg/identity/certs/certstest": {outside, ""},
+	"pkg/identity/jwks/jwkstest":   {outside, ""},
 	"internal/testmesh":            {outside, "pkg/identity/certs/certstest"},
 	"internal/house":               {outside, ""},
 	"internal/mcpmatrix":           {outside, ""},

@@ -3,11 +3,6 @@ package ruleset_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/json/v2"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v4/jwa"
-	"github.com/lestrrat-go/jwx/v4/jws"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"waymark.dev/waypoint/pkg/api/v1alpha1"
 	"waymark.dev/waypoint/pkg/call"
 	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/identity"
+	"waymark.dev/waypoint/pkg/identity/jwks/jwkstest"
 	"waymark.dev/waypoint/pkg/mesh"
 	"waymark.dev/waypoint/pkg/policy/audit"
 	"waymark.dev/waypoint/pkg/ruleset"
@@ -42,13 +36,8 @@ func catalog(name string, defaults v1alpha1.RiskTier, tools map[string]v1alpha1.
 
 // A token that an issuer's keys verify is asked about as well where the risk of the tool is worth it: unknown risk is.
 func TestIntrospectionByRisk(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	point, _ := key.PublicKey.Bytes()
-	b64 := base64.RawURLEncoding.EncodeToString
-	in := issuers(v1alpha1.JWKS{Inline: fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))})
+	key := jwkstest.NewKey()
+	in := issuers(v1alpha1.JWKS{Inline: string(key.Set())})
 	in.Object.Spec.Issuers[0].Algorithms = []v1alpha1.SignatureAlgorithm{"ES256"}
 	in.Object.Spec.Introspection = &v1alpha1.Introspection{
 		Endpoint: v1alpha1.Endpoint{BackendRef: &v1alpha1.BackendRef{Name: "idp", Port: 8080}}, Tokens: "All", CacheFor: "0s",
@@ -57,15 +46,7 @@ func TestIntrospectionByRisk(t *testing.T) {
 			Type: v1alpha1.ClientSecretBasic, ClientID: "w", SecretRef: &v1alpha1.SecretKeyRef{Name: "client", Key: "secret"},
 		},
 	}
-	claims, _ := json.Marshal(map[string]any{"iss": "https://idp.example", "sub": "alice", "aud": "mcp", "exp": time.Now().Add(time.Hour).Unix()})
-	h := jws.NewHeaders()
-	if err := h.Set(jws.KeyIDKey, "1"); err != nil {
-		t.Fatal(err)
-	}
-	token, err := jws.Sign(claims, jws.WithKey(jwa.ES256(), key, jws.WithProtectedHeaders(h)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := key.Sign(map[string]any{"iss": "https://idp.example", "sub": "alice", "aud": "mcp", "exp": time.Now().Add(time.Hour).Unix()})
 
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -115,7 +96,7 @@ func TestIntrospectionByRisk(t *testing.T) {
 			if tt.tool == "" {
 				cl.Method, cl.Target = "resources/read", call.Target{Kind: call.Resource, Name: "file:///x"}
 			}
-			cl.Route, cl.HTTP.Header = call.Route{Service: mcp}, http.Header{"Authorization": {"Bearer " + string(token)}}
+			cl.Route, cl.HTTP.Header = call.Route{Service: mcp}, http.Header{"Authorization": {"Bearer " + token}}
 			o := r.Pipeline(mcp).Inspect(t.Context(), cl) // whoever asks learns that the token was revoked
 			if want := map[bool]call.Code{true: call.TokenInvalid}[tt.asks]; o.Verdict.Code != want {
 				t.Errorf("got %q: %s, want %q", o.Verdict.Code, o.Verdict.Reason, want)
