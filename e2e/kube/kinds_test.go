@@ -66,7 +66,11 @@ func everyKind(t *testing.T, k *testbed.Kubernetes) {
 			{`{reason: r, requestedBy: me, subject: {tools: [a]}}`, restricted("")},
 			{`{reason: r, requestedBy: me, targetRefs: [{kind: Service, name: mcp}]}`, restricted("mcp")},
 		}, ""},
-		{ours, "ToolCatalog", nil, `{tools: [{name: pay, riskTier: High}]}`},
+		{ours, "ToolCatalog", []step{
+			{`{tools: [{name: pay, riskTier: High}]}`, func(c *config.Cluster) bool {
+				return len(c.Catalogs) == 1 && c.Catalogs[0].Problem == "" && c.Catalogs[0].Object.Spec.Tools[0].Name == "pay"
+			}},
+		}, ""},
 		{"security.istio.io/v1", "AuthorizationPolicy", []step{
 			{`{action: DENY, targetRefs: [{group: "", kind: Service, name: a}]}`, restricted("a")},
 			{`{action: DENY, targetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: agents}}`, restricted("agents")},

@@ -19,7 +19,7 @@ type Cluster struct {
 	Authentications []Authentication
 	Requests        []Requests
 	Exchanges       []Exchange
-	Catalogs        []*v1alpha1.ToolCatalog // those that can be read: a tool that none lists is of unknown risk
+	Catalogs        []Catalog
 
 	Declared   map[mesh.Host]*mesh.Declared // of Services and ServiceEntries of all namespaces
 	Grants     []*ReferenceGrant
@@ -117,6 +117,12 @@ type Exchange struct {
 	Problem string
 	Blind   bool
 	Refs    []DataRef // what it needs of ConfigMaps and Secrets
+}
+
+// Catalog is a ToolCatalog as the API server has it, see Policy. Of one with a problem only the targets are known.
+type Catalog struct {
+	Object  *v1alpha1.ToolCatalog
+	Problem string
 }
 
 // Unenforced is an object that restricts something in a way that this version does not carry out. What it targets is

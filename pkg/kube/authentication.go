@@ -33,11 +33,16 @@ func keepExchange(_ *reader, u *unstructured.Unstructured) any {
 	return readExchange(u)
 }
 
-// keepCatalog reads a ToolCatalog, which can only lower what is asked of a call: one that cannot be read says nothing of any tool.
+// keepCatalog reads a ToolCatalog strictly. Nobody knows which tools one lists that cannot be read.
 func keepCatalog(_ *reader, u *unstructured.Unstructured) any {
-	c := &v1alpha1.ToolCatalog{ObjectMeta: metadata(u)}
-	if decode(u.Object["spec"], "spec", &c.Spec) != "" || strangeTarget(c.Spec.TargetRefs) != "" {
-		return nil
+	c := &config.Catalog{Object: &v1alpha1.ToolCatalog{ObjectMeta: metadata(u)}}
+	spec := &c.Object.Spec
+	if c.Problem = decode(u.Object["spec"], "spec", spec); c.Problem == "" {
+		c.Problem = strangeTarget(spec.TargetRefs)
+	}
+	if c.Problem != "" {
+		*spec = v1alpha1.ToolCatalogSpec{}
+		spec.TargetRefs, _ = targetsIn(u) // none, if they cannot be read either
 	}
 	return c
 }

@@ -183,6 +183,28 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
+// Of a catalog that cannot be read its targets are known, or else it is about everything.
+func TestCatalogs(t *testing.T) {
+	for _, tt := range []struct{ spec, problem, target string }{
+		{`{"targetRefs":[{"kind":"Service","name":"mcp"}],"tools":[{"name":"pay","riskTier":"High"}]}`, "", "mcp"},
+		{`{"targetRefs":[{"kind":"Service","name":"mcp"}],"tools":[{"name":"pay","riskTier":"High","since":"then"}]}`, "spec.tools[0].since: unknown field", "mcp"},
+		{`{"targetRefs":[{"kind":"Pod","name":"mcp"}],"tools":[{"name":"pay","riskTier":"Low"}]}`, `spec.targetRefs[0].kind: "Pod" is not one of Service, ServiceEntry, Gateway`, ""},
+		{`{"targetRefs":7,"tools":[]}`, "spec.targetRefs: cannot be a number", ""},
+	} {
+		all := picture(t, "waymark.dev/v1alpha1/toolcatalogs", `{"metadata":{"namespace":"bank","name":"o"},"spec":`+tt.spec+`}`).Catalogs
+		if len(all) != 1 {
+			t.Fatalf("%s: got %d", tt.spec, len(all))
+		}
+		c, target := all[0], ""
+		if refs := c.Object.Spec.TargetRefs; len(refs) > 0 {
+			target = refs[0].Name
+		}
+		if c.Problem != tt.problem || target != tt.target || (len(c.Object.Spec.Tools) == 1) != (tt.problem == "") {
+			t.Errorf("%s: got %q, target %q, %d tools", tt.spec, c.Problem, target, len(c.Object.Spec.Tools))
+		}
+	}
+}
+
 func TestGatewayClassOfOurs(t *testing.T) {
 	for name, want := range map[string]int{"waymark-waypoint": 1, "istio-waypoint": 0} {
 		got := picture(t, istio, `{"metadata":{"namespace":"istio-system","name":"o"},"spec":{"targetRefs":[

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"waymark.dev/waypoint/pkg/api/v1alpha1"
 	"waymark.dev/waypoint/pkg/config"
 	"waymark.dev/waypoint/pkg/mesh"
 )
@@ -60,8 +59,8 @@ func (p *pictured) add(kept any) {
 		p.Requests = append(p.Requests, *k)
 	case *config.Exchange:
 		p.Exchanges = append(p.Exchanges, *k)
-	case *v1alpha1.ToolCatalog:
-		p.Catalogs = append(p.Catalogs, k)
+	case *config.Catalog:
+		p.Catalogs = append(p.Catalogs, *k)
 	case *config.ReferenceGrant:
 		p.Grants = append(p.Grants, k)
 	case *config.ClusterGateway:
@@ -129,8 +128,8 @@ func (p *pictured) finish() {
 	slices.SortFunc(p.Exchanges, func(a, b config.Exchange) int {
 		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
-	slices.SortFunc(p.Catalogs, func(a, b *v1alpha1.ToolCatalog) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	slices.SortFunc(p.Catalogs, func(a, b config.Catalog) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
 	slices.SortFunc(p.Unenforced, func(a, b config.Unenforced) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

@@ -15,6 +15,7 @@ type catalog struct {
 	refs      []v1alpha1.TargetRef
 	tools     map[string]v1alpha1.RiskTier
 	otherwise v1alpha1.RiskTier // "" is unknown
+	unread    bool              // it may list any tool, with any tier
 }
 
 func newCatalog(o *v1alpha1.ToolCatalog) *catalog {
@@ -45,7 +46,8 @@ func (all catalogs) of(s config.Scope, a mesh.Attached) catalogs {
 }
 
 // within reports whether a call is one of a tool whose risk is in one of the tiers. Every catalog that knows the tool counts, and for
-// a tool that none knows, what catalogs say of all others; a tool whose risk nobody knows is in every tier.
+// a tool that none knows, what catalogs say of all others; a tool whose risk nobody knows is in every tier, and so is each one while
+// there is a catalog that cannot be read.
 func (all catalogs) within(c *call.Call, tiers []v1alpha1.RiskTier) bool {
 	if c.Target.Kind != call.Tool {
 		return false
@@ -53,6 +55,9 @@ func (all catalogs) within(c *call.Call, tiers []v1alpha1.RiskTier) bool {
 	var risks []v1alpha1.RiskTier
 	listed := false
 	for _, cat := range all {
+		if cat.unread {
+			return true
+		}
 		if risk, ok := cat.tools[c.Target.Name]; ok {
 			risks, listed = append(risks, risk), true
 		}

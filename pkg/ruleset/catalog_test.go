@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 	"waymark.dev/waypoint/pkg/ruleset"
 )
 
-func catalog(name string, defaults v1alpha1.RiskTier, tools map[string]v1alpha1.RiskTier, refs ...v1alpha1.TargetRef) *v1alpha1.ToolCatalog {
+func catalog(name string, defaults v1alpha1.RiskTier, tools map[string]v1alpha1.RiskTier, refs ...v1alpha1.TargetRef) config.Catalog {
 	c := &v1alpha1.ToolCatalog{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: name}}
 	c.Spec.TargetRefs = refs
 	if defaults != "" {
@@ -31,6 +33,13 @@ func catalog(name string, defaults v1alpha1.RiskTier, tools map[string]v1alpha1.
 	for tool, tier := range tools {
 		c.Spec.Tools = append(c.Spec.Tools, v1alpha1.CatalogTool{Name: tool, RiskTier: tier})
 	}
+	return config.Catalog{Object: c}
+}
+
+// unread is one of which no more than the targets is known.
+func unread(refs ...v1alpha1.TargetRef) config.Catalog {
+	c := catalog("u", "", nil, refs...)
+	c.Problem = "spec.tools[0].riskTier: is none"
 	return c
 }
 
@@ -46,9 +55,13 @@ func TestIntrospectionByRisk(t *testing.T) {
 			Type: v1alpha1.ClientSecretBasic, ClientID: "w", SecretRef: &v1alpha1.SecretKeyRef{Name: "client", Key: "secret"},
 		},
 	}
-	token := key.Sign(map[string]any{"iss": "https://idp.example", "sub": "alice", "aud": "mcp", "exp": time.Now().Add(time.Hour).Unix()})
+	keyless := in
+	keyless.Object = in.Object.DeepCopy()
+	keyless.Object.Spec.Issuers, keyless.Object.Spec.Introspection.Audiences = nil, []string{"mcp"}
 
+	var asked atomic.Int32
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"active":false}`) // it was revoked
 	}))
@@ -60,27 +73,37 @@ func TestIntrospectionByRisk(t *testing.T) {
 	defer authorities.Close()
 	l := &land{attached: map[call.Service]mesh.Attached{}}
 	mcp := l.attach(kubeService("bank", "mcp"))
+	const withoutKeys = "low, and nobody else verifies it"
 	for _, tt := range []struct {
 		name     string
-		catalogs []*v1alpha1.ToolCatalog
+		catalogs []config.Catalog
 		tool     string // "" is a resource
 		asks     bool
 	}{
 		{"no catalog", nil, "pay", true},
-		{"high", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskHigh})}, "pay", true},
-		{"low", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
-		{"another tool", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "Pay", true},
-		{"low by default", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil)}, "pay", false},
-		{"listed without a tier", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", false},
-		{"listed without a tier or a default", []*v1alpha1.ToolCatalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", true},
-		{"high by default and low", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskHigh, map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
-		{"two catalogs: the higher one counts", []*v1alpha1.ToolCatalog{
+		{"high", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskHigh})}, "pay", true},
+		{"low", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
+		{"another tool", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "Pay", true},
+		{"low by default", []config.Catalog{catalog("c", v1alpha1.RiskLow, nil)}, "pay", false},
+		{"listed without a tier", []config.Catalog{catalog("c", v1alpha1.RiskLow, map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", false},
+		{"listed without a tier or a default", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": ""})}, "pay", true},
+		{"high by default and low", []config.Catalog{catalog("c", v1alpha1.RiskHigh, map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow})}, "pay", false},
+		{"two catalogs: the higher one counts", []config.Catalog{
 			catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow}), catalog("d", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskCritical})}, "pay", true},
-		{"another service's catalog", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "other"))}, "pay", true},
-		{"this service's catalog", []*v1alpha1.ToolCatalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "mcp"))}, "pay", false},
+		{"another service's catalog", []config.Catalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "other"))}, "pay", true},
+		{"this service's catalog", []config.Catalog{catalog("c", v1alpha1.RiskLow, nil, target("Service", "mcp"))}, "pay", false},
+		{"beside one that cannot be read", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow}), unread()}, "pay", true},
+		{"beside one that cannot be read, of another service", []config.Catalog{catalog("c", "", map[string]v1alpha1.RiskTier{"pay": v1alpha1.RiskLow}), unread(target("Service", "other"))}, "pay", false},
 		{"no tool", nil, "", false},
+		{withoutKeys, []config.Catalog{catalog("c", v1alpha1.RiskLow, nil)}, "pay", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			in := in
+			if tt.name == withoutKeys {
+				in = keyless
+			}
+			before := asked.Load()
+			token := key.Sign(map[string]any{"iss": "https://idp.example", "sub": "alice", "aud": "mcp", "exp": time.Now().Add(time.Hour).Unix(), "jti": tt.name}) // that it is no good is remembered
 			c := config.Cluster{
 				Gateway: config.ClusterGateway{Namespace: "agents-system", Name: "agents", Found: true}, Authentications: []config.Authentication{in}, Catalogs: tt.catalogs,
 				Declared: map[mesh.Host]*mesh.Declared{{Namespace: "bank", Hostname: "idp.bank.svc.cluster.local"}: {Object: mesh.Ref{Kind: "Service", Namespace: "bank", Name: "idp"}}},
@@ -89,8 +112,11 @@ func TestIntrospectionByRisk(t *testing.T) {
 			r, err := ruleset.Assemble(&c, l, ruleset.Deps{
 				Audit: audit.New(&bytes.Buffer{}, audit.Options{}), TrustDomains: []identity.TrustDomain{identity.RequireTrustDomain("cluster.local")}, Authorities: authorities,
 			}, nil)
-			if err != nil || len(r.Problems()) > 0 {
-				t.Fatal(err, r.Problems())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bad := slices.ContainsFunc(tt.catalogs, func(c config.Catalog) bool { return c.Problem != "" }); bad != (len(r.Problems()) == 1) {
+				t.Errorf("what is told of objects that cannot be read: %q", r.Problems())
 			}
 			cl := toolCall("spiffe://cluster.local/ns/agents/sa/teller-agent", tt.tool)
 			if tt.tool == "" {
@@ -100,6 +126,9 @@ func TestIntrospectionByRisk(t *testing.T) {
 			o := r.Pipeline(mcp).Inspect(t.Context(), cl) // whoever asks learns that the token was revoked
 			if want := map[bool]call.Code{true: call.TokenInvalid}[tt.asks]; o.Verdict.Code != want {
 				t.Errorf("got %q: %s, want %q", o.Verdict.Code, o.Verdict.Reason, want)
+			}
+			if got := asked.Load() > before; got != tt.asks {
+				t.Errorf("asked: %t, want %t", got, tt.asks)
 			}
 		})
 	}

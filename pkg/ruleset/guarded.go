@@ -33,9 +33,15 @@ func (r *Cluster) protect(c *config.Cluster) {
 		r.guard(compileExchange(o.Object, &r.deps, refs), o.Problem, o.Blind, spec, err)
 	}
 	for _, o := range c.Catalogs {
-		r.catalogs = append(r.catalogs, newCatalog(o))
-		spec, err := json.Marshal(&o.Spec, json.Deterministic(true))
-		r.lines = append(r.lines, fmt.Sprintf("%s %s/%s %x %v", v1alpha1.KindToolCatalog, o.Namespace, o.Name, sha256.Sum256(spec), err))
+		known := newCatalog(o.Object)
+		known.unread = o.Problem != ""
+		r.catalogs = append(r.catalogs, known)
+		name := fmt.Sprintf("%s %s/%s", v1alpha1.KindToolCatalog, o.Object.Namespace, o.Object.Name)
+		spec, err := json.Marshal(&o.Object.Spec, json.Deterministic(true))
+		r.lines = append(r.lines, fmt.Sprintf("%s %x %v %q", name, sha256.Sum256(spec), err, o.Problem))
+		if o.Problem != "" {
+			r.problems = append(r.problems, name+": "+o.Problem+"; until it can be read, every tool that it may be about is of unknown risk")
+		}
 	}
 	for _, h := range r.policies { // whose problem it has already said, and whose content is in its own line
 		o := h.source.Object
