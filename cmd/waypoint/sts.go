@@ -33,7 +33,8 @@ AgentAuthentication that --subjects names are those whose tokens are taken. Edit
 mistake in it changes nothing and is reported.
 
 Without --config the objects are those of a cluster, in the namespace of the subjects alone: whoever may write TokenExchanges
-there says who gets which tokens. An object with a mistake in it permits nothing.
+there says who gets which tokens. An object with a mistake in it permits nothing; without a good AgentAuthentication no token is
+taken.
 
 --certs names a directory with cert-chain.pem, key.pem and root-cert.pem. Workloads authenticate themselves by a certificate
 of the same roots.

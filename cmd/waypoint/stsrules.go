@@ -36,6 +36,14 @@ func (r *stsInForce) Verify(ctx context.Context, token string) (*identity.Claims
 	return r.Load().subjects.Verify(ctx, token)
 }
 
+// nobodys takes no token, and does not say that it is bad: nothing is known of it.
+type nobodys struct{}
+
+// Verify implements sts.Verifier.
+func (nobodys) Verify(context.Context, string) (*identity.Claims, error) {
+	return nil, errors.New("the AgentAuthentication of the subjects cannot be used")
+}
+
 // fromDirectory reads the rules from YAML. before is what is in force, or nil: it is returned again if nothing has changed.
 func (f *stsFlags) fromDirectory(a *ruleset.Authorities, before *stsRules) (*stsRules, error) {
 	c, problems := config.LoadObjects(f.config)
@@ -89,7 +97,7 @@ func (f *stsFlags) follow(ctx context.Context, running *sync.WaitGroup, in *stsI
 	}, nil
 }
 
-// fromCluster follows the API server, and returns once there are rules. Grants count in the namespace of the subjects alone: whoever may
+// fromCluster follows the API server, and returns once tokens can be taken. Grants count in the namespace of the subjects alone: whoever may
 // write them there says who gets which tokens.
 func (f *stsFlags) fromCluster(ctx context.Context, running *sync.WaitGroup, in *stsInForce, a *ruleset.Authorities, log *slog.Logger) error {
 	namespace, _, ok := strings.Cut(f.subjects, "/")
@@ -101,18 +109,18 @@ func (f *stsFlags) fromCluster(ctx context.Context, running *sync.WaitGroup, in 
 		return fmt.Errorf("API server: %w", err)
 	}
 	ready := make(chan struct{})
+	var first sync.Once
 	source, err := kube.New(kube.Options{
 		Config: api, Namespace: namespace, TokenService: true, Log: log,
 		Apply: func(c *config.Cluster) {
 			next, err := f.ofCluster(c, a, log)
+			in.Store(next)
 			if err != nil {
-				log.Error("the grants in force stay", "in force", in.Load() != nil, "cause", err)
+				log.Error("no token is taken", "cause", err)
 				return
 			}
 			log.Info("grants in force", "grants", len(next.grants))
-			if in.Swap(next) == nil {
-				close(ready)
-			}
+			first.Do(func() { close(ready) })
 		},
 	})
 	if err != nil {
@@ -127,9 +135,10 @@ func (f *stsFlags) fromCluster(ctx context.Context, running *sync.WaitGroup, in 
 	}
 }
 
-// ofCluster makes rules of what the API server has. An object with a mistake permits nothing.
+// ofCluster makes rules of what the API server has. An object with a mistake permits nothing: with an error there are rules, too, by
+// which no token is taken.
 func (f *stsFlags) ofCluster(c *config.Cluster, a *ruleset.Authorities, log *slog.Logger) (*stsRules, error) {
-	r := &stsRules{}
+	r := &stsRules{subjects: nobodys{}}
 	for _, x := range c.Exchanges {
 		grants, faults := sts.CompileGrants([]*v1alpha1.TokenExchange{x.Object})
 		if x.Problem != "" {
@@ -146,14 +155,14 @@ func (f *stsFlags) ofCluster(c *config.Cluster, a *ruleset.Authorities, log *slo
 			continue
 		}
 		if o.Problem != "" {
-			return nil, fmt.Errorf("AgentAuthentication %s: %s", f.subjects, o.Problem)
+			return r, fmt.Errorf("AgentAuthentication %s: %s", f.subjects, o.Problem)
 		}
 		issuers, faults := ruleset.NewIssuers(o.Object, ruleset.ReferencesByName(c, cmp.Or(os.Getenv("CLUSTER_DOMAIN"), kube.DefaultDomain)), a)
 		if len(faults) > 0 {
-			return nil, fmt.Errorf("AgentAuthentication %s: %s", f.subjects, faults[0])
+			return r, fmt.Errorf("AgentAuthentication %s: %s", f.subjects, faults[0])
 		}
 		r.subjects = issuers
 		return r, nil
 	}
-	return nil, fmt.Errorf("--subjects: there is no AgentAuthentication %s", f.subjects)
+	return r, fmt.Errorf("--subjects: there is no AgentAuthentication %s", f.subjects)
 }

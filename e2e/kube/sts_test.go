@@ -55,8 +55,11 @@ func tokenService(t *testing.T, k *testbed.Kubernetes) {
 	p := peers.Start(t, exec.CommandContext(t.Context(), program, "sts", "--kubeconfig", k.KubeconfigOf(t, "sts", "token-service"), "--certs", dir,
 		"--issuer", "https://sts.example.com", "--subjects", "sts/users", "--listen", "127.0.0.1:0", "--audit", filepath.Join(dir, "audit"), "--service-accounts"))
 	p.Await(t, `(there is no AgentAuthentication sts/users)`, 30*time.Second)
-	apply(t, k, `{apiVersion: waymark.dev/v1alpha1, kind: AgentAuthentication, metadata: {name: users, namespace: sts}, spec: {issuers: [
-		{issuer: "https://idp.example.com", audiences: [`+"spiffe://cluster.local/ns/agents/sa/butler"+`], algorithms: [ES256], jwks: {configMapRef: {name: keys, key: jwks}}}]}}`)
+	users := func(keys string) string {
+		return `{apiVersion: waymark.dev/v1alpha1, kind: AgentAuthentication, metadata: {name: users, namespace: sts}, spec: {issuers: [
+  {issuer: "https://idp.example.com", audiences: ["spiffe://cluster.local/ns/agents/sa/butler"], algorithms: [ES256], jwks: {configMapRef: {name: ` + keys + `, key: jwks}}}]}}`
+	}
+	apply(t, k, users("keys"))
 	base := "https://" + p.Await(t, `msg=serving .*address=(\S+)`, 30*time.Second)
 	butler, mallory := caller(t, mesh, "agents", "butler"), caller(t, mesh, "mallory", "mallory")
 	token := func() string { return alices(idp, "spiffe://cluster.local/ns/agents/sa/butler") }
@@ -91,6 +94,13 @@ func tokenService(t *testing.T, k *testbed.Kubernetes) {
 		}
 		return string(b)
 	})
+
+	k.Kubectl(t, "-n", "sts", "delete", "agentauthentication", "users")
+	want("nobody says whose tokens are taken", butler, "agent-driver", "temporarily_unavailable")
+	apply(t, k, users("nowhere"))
+	want("keys that the service may not read", butler, "agent-driver", "temporarily_unavailable")
+	apply(t, k, users("keys"))
+	want("whose tokens are taken is said again", butler, "agent-driver", "")
 
 	k.Server.Kill()
 	want("the API server is away", butler, "agent-driver", "")
