@@ -5,6 +5,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"time"
 
 	"waymark.dev/waypoint/pkg/identity"
 	"waymark.dev/waypoint/pkg/identity/chain"
@@ -20,12 +21,16 @@ func (q *question) assumed() (*policy.Caller, error) {
 		Issuer   string         `json:"iss"`
 		Subject  string         `json:"sub"`
 		Audience jsontext.Value `json:"aud"`
+		IssuedAt int64          `json:"iat"`
 		Rest     jsontext.Value `json:",unknown"`
 	}
 	if err := json.Unmarshal(q.Claims, &said); err != nil {
-		return nil, errors.New("must be a JSON object of claims, in which iss and sub are strings")
+		return nil, errors.New("must be a JSON object of claims, in which iss and sub are strings and iat is seconds since 1970")
 	}
 	c := &identity.Claims{Issuer: said.Issuer, Subject: said.Subject, Raw: q.Claims}
+	if said.IssuedAt != 0 {
+		c.IssuedAt = time.Unix(said.IssuedAt, 0)
+	}
 	switch said.Audience.Kind() {
 	case jsontext.KindInvalid:
 	case jsontext.KindString:
