@@ -4,7 +4,6 @@ package identity_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json/v2"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -248,29 +246,4 @@ func (w *world) callWith(c *http.Client, host, tool, arguments, token string, mo
 		w.t.Error("the record has the token in it")
 	}
 	return out
-}
-
-// goPeer builds a peer that is a Go module of its own. Where its modules cannot be had the test is skipped; where peers are required it
-// fails.
-func goPeer(t *testing.T, name string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{.ImportPath}}", ".") // downloads what the program needs, and nothing else
-	list.Dir = name
-	var words bytes.Buffer
-	list.Stderr = &words
-	if err := list.Run(); err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("WAYMARK_REQUIRE_PEERS") == "1" {
-			t.Fatalf("go list in %s: %v: %s", name, err, &words)
-		}
-		t.Skipf("needs modules from a Go proxy: go list in %s: %v: %s", name, err, &words)
-	}
-	file := filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", file, ".")
-	build.Dir = name
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return file
 }

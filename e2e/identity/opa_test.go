@@ -46,7 +46,7 @@ decision if called["waymark.intent"] != "use"
 
 // Open Policy Agent decides, once about every call of a service and once about those that rules match.
 func TestOPA(t *testing.T) {
-	program := goPeer(t, "opa")
+	program := peers.Module(t, "opa")
 	file := filepath.Join(t.TempDir(), "policy.rego")
 	if err := os.WriteFile(file, []byte(regoPolicy), 0o600); err != nil {
 		t.Fatal(err)

@@ -264,7 +264,7 @@ func (z *zitadel) sum(t *testing.T, answer []byte) string {
 // A token service that nobody here wrote: what it answers to our client, tokens traded on the hop, and what becomes of calls when it
 // is gone.
 func TestZitadel(t *testing.T) {
-	file := goPeer(t, "zitadel")
+	file := peers.Module(t, "zitadel")
 	t.Run("Answers", func(t *testing.T) { zitadelAnswers(t, file) })
 	t.Run("OnTheHop", func(t *testing.T) { zitadelOnTheHop(t, file) })
 	t.Run("Away", func(t *testing.T) { zitadelAway(t, file) })
