@@ -50,7 +50,8 @@ func (s *source) match(j *judgment) bool {
 	return s.matchToken(j)
 }
 
-// matchToken compares what the token says of the caller. An actor for whom nobody vouches counts against the caller only. On a raw connection nobody sees a token, see unseen.
+// matchToken compares what the token says of the caller. An actor for whom nobody vouches counts against the caller only. On a raw
+// connection nobody sees a token, see unseen.
 func (s *source) matchToken(j *judgment) bool {
 	if s.requests == nil && s.notRequests == nil && s.actors == nil && s.notActors == nil {
 		return true

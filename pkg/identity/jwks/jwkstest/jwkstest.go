@@ -1,4 +1,4 @@
-// Package jwkstest signs tokens for tests, the in-process mesh and the demo. The production binary must not import it.
+// Package jwkstest signs tokens for tests and the demo. The production binary must not import it.
 //
 //	key := jwkstest.NewKey()
 //	keys := key.Set() // for jwks.inline, a ConfigMap or an endpoint
